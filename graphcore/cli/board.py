@@ -1,0 +1,144 @@
+"""The state of a run as rows: one per node at the top level, one per loop. Knows events, no terminal."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from graphcore.events import Event
+
+ITERATION = re.compile(r"\[(\d+)\]\.")
+
+
+@dataclass(slots=True)
+class Row:
+    """A node, or a loop with its steps.
+
+    Args:
+        label: Path without indices, such as `grid.denoise`.
+        total: Number of iterations; 0 for a node, or where it is not known yet.
+        since: When it started (monotonic clock of this process).
+    """
+
+    label: str
+    loop: bool = False
+    step: int = 0
+    total: int = 0
+    ran: int = 0
+    cached: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+    active: int = 0
+    done: bool = False
+
+    @property
+    def mark(self) -> str:
+        """`cached (disk)` where nothing ran, how many nodes were cached where some did."""
+        if not self.cached:
+            return ""
+        if not self.ran:
+            return f"cached ({', '.join(sorted(self.cached))})"
+        return f"{self.cached.total()} of {self.ran + self.cached.total()} nodes cached"
+
+    @property
+    def progress(self) -> str:
+        return f"step {self.step}/{self.total}" if self.loop and self.total else ""
+
+
+class Board:
+    """Rows of one run, by label; `ran` and `cached` count all nodes."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.ran = 0
+        self.cached: Counter[str] = Counter()
+        self._notes: set[tuple[str, str]] = set()
+        self._finished: list[Row] = []
+
+    def update(self, event: Event) -> None:
+        """Take one event in."""
+        if event.event == "expanded":
+            self._expand(event)
+        elif event.event in ("started", "finished", "cached"):
+            for row in self._rows(event.node):
+                self._count(row, event)
+            if event.event != "started":
+                self._sum(event)
+
+    def is_new_note(self, event: Event) -> bool:
+        """Whether this note has not been said yet; a loop says the same one in every step."""
+        note = (plain(event.node), event.message)
+        if note in self._notes:
+            return False
+        self._notes.add(note)
+        return True
+
+    def take_finished(self) -> list[Row]:
+        """Rows that have finished since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+    def close(self) -> None:
+        """The run is over: loops, which nobody announces the end of, are over too."""
+        for row in list(self.rows.values()):
+            if row.step or row.ran or row.cached:
+                self._finish(row)
+
+    @property
+    def active(self) -> list[Row]:
+        """Rows at work, in the order in which they began."""
+        return [row for row in list(self.rows.values()) if not row.done and (row.active or row.loop)]
+
+    def _expand(self, event: Event) -> None:
+        label = plain(event.node)
+        if (row := self.rows.get(label)) is None or row.done:
+            row = self.rows[label] = Row(label, loop=True)
+        row.loop, row.total, row.step = True, event.total, 0
+
+    def _rows(self, path: str) -> Iterator[Row]:
+        """The rows that an event of a node is about: its own at the top level, else those of its loops."""
+        inside = False
+        for match in ITERATION.finditer(path):
+            inside = True
+            label = plain(path[: match.start()])
+            row = self.rows.get(label)
+            if row is None or row.done:
+                row = self.rows[label] = Row(label, loop=True, total=row.total if row else 0)
+            row.step = max(row.step, int(match.group(1)) + 1)
+            yield row
+        if not inside:
+            if path not in self.rows:
+                self.rows[path] = Row(path)
+            yield self.rows[path]
+
+    def _count(self, row: Row, event: Event) -> None:
+        if event.event == "started":
+            row.active += 1
+            return
+        if event.event == "cached":
+            row.cached[event.cached] += 1
+        else:
+            row.ran += 1
+            row.active -= 1
+            row.seconds += event.seconds
+        if not row.loop:
+            self._finish(row)
+
+    def _sum(self, event: Event) -> None:
+        if event.event == "cached":
+            self.cached[event.cached] += 1
+        else:
+            self.ran += 1
+
+    def _finish(self, row: Row) -> None:
+        if not row.done:
+            row.done = True
+            self._finished.append(row)
+
+
+def plain(path: str) -> str:
+    """A node's path without indices: `grid[1].denoise[3].unet` is `grid.denoise.unet`."""
+    return ITERATION.sub(".", path)

@@ -1,0 +1,32 @@
+"""`--events FILE`: one JSON object per line and event, for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from graphcore.events import Event
+
+COLUMNS: dict[str, Any] = {
+    "event": "", "node": "", "time": 0.0, "key": "", "seconds": 0.0, "bytes": 0, "cached": "",
+}  # fmt: skip
+"""What every line has, so that readers need no case for what is missing."""
+
+
+class EventLog:
+    """Writes events as they come. Each line is one write to the file, so that a killed run leaves whole lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+
+    def __call__(self, event: Event) -> None:
+        line = json.dumps(COLUMNS | event.as_dict(), ensure_ascii=False, allow_nan=False)
+        self._file.write(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, t: TracebackType | None) -> None:
+        self._file.close()

@@ -1,0 +1,150 @@
+"""Runs of one workflow: read it, run it, show it, write its outputs; the engine stays between runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
+
+from graphcore import provenance
+from graphcore.cli import options as shared
+from graphcore.cli import outputs, settings, shipped, target, text
+from graphcore.cli.interrupt import interrupts
+from graphcore.cli.progress import progress, summary
+from graphcore.cli.target import Target
+from graphcore.events import Event
+
+if TYPE_CHECKING:
+    from graphcore.engine import Engine
+    from graphcore.plugins import Plugins
+    from graphcore.run import Run
+
+Listener = Callable[[Event], None]
+
+
+class Session:
+    """Responsibilities: make the engine once, run the workflow as often as asked, tell where results lie.
+
+    Args:
+        options: The arguments of `stepgraph run`.
+        listeners: Called with every event of every run.
+        stack: Closes what the session opens.
+    """
+
+    def __init__(self, options: argparse.Namespace, listeners: Sequence[Listener], stack: ExitStack) -> None:
+        self._options, self._listeners, self._stack = options, listeners, stack
+        self.path = shipped.find(options.file)
+        self.plugins: Plugins = shared.load_plugins(options)
+        self._engine: Engine | None = None
+        self._roots: tuple[Path, ...] = ()
+        self._restored: Path | None = None
+        self._run: Run | None = None
+
+    def run(self) -> list[Path]:
+        """One run; returns the files written.
+
+        Raises:
+            StepgraphError: whatever keeps it from ending well.
+        """
+        begin = time.monotonic()
+        wanted = target.load(self.path, self._folder())
+        given = settings.read(wanted.workflow, self._options.set, known=wanted.values)
+        roots = shared.roots(self._options, target.files(wanted.workflow), given.paths)
+        engine = self._engine_for(roots)
+        values = {**wanted.values, **given.values}
+        self._run = run = engine.start(wanted.workflow, values)
+        with progress() as shown, interrupts(run.cancel):
+            for event in run:
+                shown(event)
+                for listen in self._listeners:
+                    listen(event)
+        record = _record(wanted, values, run)
+        written = outputs.write(run.outputs, self._options.out, record, self.plugins.registry.types)
+        for path in written:
+            print(path, flush=True)
+        print(text.paint(summary(shown.board, time.monotonic() - begin), "green", sys.stderr), file=sys.stderr)
+        if wanted.record is not None:
+            _compare(wanted.record, record)
+        return written
+
+    def cancel(self) -> None:
+        """End the run that is under way, if there is one."""
+        if self._run is not None:
+            self._run.cancel()
+
+    def files(self) -> set[Path]:
+        """The files whose change asks for another run, as far as they can be read now."""
+        from graphcore import reader
+
+        workflow, _ = reader.read(self.path)
+        return {self.path} if workflow is None else {self.path, *target.files(workflow)}
+
+    def use_plugins(self) -> None:
+        """Take up the plugins as they are now."""
+        if self._engine is not None:
+            self._engine.use(self.plugins.registry)
+
+    def _folder(self) -> Path:
+        """Where the workflow of a picture is laid down for as long as the session lasts."""
+        if self._restored is None:
+            from graphcore.home import home
+
+            home().mkdir(parents=True, exist_ok=True)
+            self._restored = Path(mkdtemp(prefix="picture-", dir=home()))
+            self._stack.callback(_remove, self._restored)
+        return self._restored
+
+    def _engine_for(self, roots: tuple[Path, ...]) -> Engine:
+        if self._engine is None or roots != self._roots:
+            from graphcore.engine import Engine
+
+            if self._engine is not None:
+                self._engine.close()
+            cache = None if self._options.no_cache else shared.cache_folder(self._options)
+            self._engine = self._stack.enter_context(
+                Engine(
+                    registry=self.plugins.registry,
+                    cache=cache,
+                    device=self._options.device,
+                    dtype=self._options.dtype,
+                    roots=roots,
+                    out=self._options.out.absolute(),
+                )
+            )
+            self._roots = roots
+        return self._engine
+
+
+def _record(wanted: Target, values: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """The provenance of a run's outputs."""
+    from graphcore.engine import complete
+
+    made = provenance.record(wanted.workflow, complete(wanted.workflow, values), run.keys)
+    made["environment"] |= {"device": run.runtime.device, "dtype": run.runtime.dtype}
+    return made
+
+
+def _compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Say what differs between the run that made a picture and this one."""
+    before, after = (one.get("environment") for one in (then, now))
+    found = provenance.differences(before if isinstance(before, dict) else {}, after if isinstance(after, dict) else {})
+    keys = then.get("keys")
+    for name, key in now["keys"].items():
+        known = keys.get(name) if isinstance(keys, dict) else None
+        if known and known != key:
+            found.append(f"output `{name}`: made from something else (key {str(known)[:12]} then, {key[:12]} now)")
+    if not found:
+        print("same environment and same keys as when the picture was made", file=sys.stderr)
+    for line in found:
+        print(text.paint("differs:", "yellow", sys.stderr), text.printable(line), file=sys.stderr)
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)

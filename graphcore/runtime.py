@@ -1,0 +1,82 @@
+"""What a node may know about the run it is part of: device, dtype, folders, provenance; and how it speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from graphcore.errors import StepgraphError
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The surroundings of a run.
+
+    Args:
+        device: Where models run: `cpu`, `cuda`, `cuda:1`, `mps`.
+        dtype: Floating-point type of models: `float32`, `float16`, `bfloat16`.
+        roots: Folders that nodes may read from; None allows every folder (tests, the Python API).
+        out: The folder that nodes may write to; None: nothing may be written.
+        base: Folder against which relative paths are resolved (that of the workflow file).
+        provenance: What made the values of this run (workflow, inputs, keys, versions), for files that record it.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    roots: tuple[Path, ...] | None = None
+    out: Path | None = None
+    base: Path = field(default_factory=Path.cwd)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def readable(self, path: str | Path) -> Path:
+        """The real path of a file or folder to read; refuses what lies outside `roots` (symbolic links resolved)."""
+        wanted = Path(path).expanduser()
+        places = [wanted] if wanted.is_absolute() else [self.base / wanted, Path.cwd() / wanted]
+        real = next((place for place in places if place.exists()), places[0]).resolve()
+        if self.roots is not None and not any(real.is_relative_to(root.resolve()) for root in self.roots):
+            folders = ", ".join(str(root) for root in self.roots)
+            raise StepgraphError(
+                f"{str(path)!r} lies outside the folders that this run may read ({folders}); "
+                "give the path with --set, or allow its folder with --root"
+            )
+        return real
+
+    def writable(self, name: str | Path) -> Path:
+        """The path of a file to write below `out`; refuses to leave it."""
+        if self.out is None:
+            raise StepgraphError(f"cannot write {str(name)!r}: this run has no output folder; give one with --out")
+        real = (self.out / name).resolve()
+        if not real.is_relative_to(self.out.resolve()):
+            raise StepgraphError(f"{str(name)!r} leaves the output folder {self.out}; use a name without `..`")
+        return real
+
+
+_runtime: ContextVar[Runtime] = ContextVar("stepgraph_runtime")
+_notes: ContextVar[Callable[[str], None]] = ContextVar("stepgraph_notes")
+
+
+def runtime() -> Runtime:
+    """The surroundings of the node that runs now (defaults outside of a run)."""
+    return _runtime.get(None) or Runtime()
+
+
+_relief: list[Callable[[], int]] = []
+
+
+def on_low_memory(free: Callable[[], int]) -> None:
+    """Register a function that frees what can be had again (idle weights) and returns the bytes freed."""
+    _relief.append(free)
+
+
+def relieve_memory() -> int:
+    """Free what can be had again; returns bytes."""
+    return sum(free() for free in _relief)
+
+
+def note(message: str) -> None:
+    """Tell the person who runs the workflow something: it becomes a `note` event, also when the value is cached."""
+    if speak := _notes.get(None):
+        speak(message)

@@ -1,0 +1,211 @@
+"""The values that travel between diffusion nodes. Frozen; tensors in them are never written to.
+
+Heavy libraries are not imported here: listing and checking nodes must not load torch. In a value that the checker
+infers, a `TensorSpec` stands where a tensor would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+else:
+    Tensor: TypeAlias = Any
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """What the latents of a model look like.
+
+    Args:
+        channels: Channels of the latents (4 for Stable Diffusion).
+        downsampling: Pixels per latent along each side (8 for Stable Diffusion).
+        scaling_factor: Latents are the VAE's encoding times this.
+        sample_size: Height and width, in latents, for which the UNet was trained.
+    """
+
+    channels: int
+    downsampling: int
+    scaling_factor: float
+    sample_size: int
+    shift_factor: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Generators:
+    """One random generator per image, as a value.
+
+    Args:
+        seeds: The seed of each image.
+        states: uint8, (batch, bytes): the state of each image's CPU generator; None where nothing was drawn yet.
+    """
+
+    seeds: tuple[int, ...]
+    states: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Latent images: (batch, channels, height / downsampling, width / downsampling)."""
+
+    samples: Tensor
+    space: LatentSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Pictures: float32, (batch, 3, height, width), values in [0, 1]."""
+
+    pixels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.pixels.shape[0])
+
+    def export(self, stem: Path, provenance: Mapping[str, Any]) -> list[Path]:
+        """Write PNG files: `stem`.png, or `stem`_00.png and so on for a batch; `provenance` goes into their metadata.
+
+        Returns:
+            The files, in the order of the batch.
+        """
+        from nodes import png
+
+        return png.export(self, stem, provenance)
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Masks: float32, (batch, 1, height, width), values in [0, 1]; 1 is what is to be repainted."""
+
+    values: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """Token ids: int64, (batch, length), padded to the length that the text encoder wants."""
+
+    ids: Tensor
+    text: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """One value with four ways into the UNet (after the LDM conditioning keys; arXiv:2112.10752, sec. 3.3).
+
+    Args:
+        context: Cross-attention tokens, (batch, tokens, width); LDM's `crossattn`.
+        context_mask: 1 for tokens to attend to, (batch, tokens); None attends to all.
+        concat: Extra latent channels, (batch, channels, height, width); LDM's `concat`.
+        vector: Added to the time embedding: class labels, int64 (batch,), or a vector (batch, width); LDM's `adm`.
+        time_ids: SDXL's sizes and crops, (batch, 6), beside a pooled text `vector`.
+        residuals: Added to the UNet's skip connections, from the first to the last, then the middle block
+            (ControlNet); None for none.
+    """
+
+    context: Tensor | None = None
+    context_mask: Tensor | None = None
+    concat: Tensor | None = None
+    vector: Tensor | None = None
+    time_ids: Tensor | None = None
+    residuals: tuple[Tensor, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class NoisePred:
+    """What the UNet says: (batch, channels, height, width) of `prediction_type` epsilon, v_prediction or sample."""
+
+    sample: Tensor
+    prediction_type: str = "epsilon"
+
+
+@dataclass(frozen=True, eq=False)
+class Timestep:
+    """One entry of a schedule: `value`, a 0-dimensional CPU tensor within 0 .. num_train_timesteps - 1."""
+
+    value: Tensor
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Timesteps:
+    """A decreasing schedule: CPU tensor (num_inference_steps * order,)."""
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def __iter__(self) -> Iterator[Timestep]:
+        for index in range(len(self)):
+            yield Timestep(self.values[index], index)
+
+
+@dataclass(frozen=True, eq=False)
+class Solver:
+    """A scheduler between two steps, as a value (never changed: a step makes the next one).
+
+    Args:
+        scheduler: Class name in diffusers, such as `DDIMScheduler`.
+        config: Its configuration, canonical JSON.
+        steps: num_inference_steps.
+        begin_index: Index of the first timestep of this run in the whole schedule (img2img starts late).
+        eta: Share of DDIM noise (arXiv:2010.02502, eq. 16).
+        state: What the scheduler object would hold in attributes that change: names to numbers, tensors, lists.
+        generators: The random state of each image.
+    """
+
+    scheduler: str
+    config: str
+    steps: int
+    begin_index: int = 0
+    eta: float = 0.0
+    state: dict[str, Any] | None = None
+    generators: Generators | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ModelHandle:
+    """A part of a model, by identity: weights are loaded when a node first needs them.
+
+    Args:
+        folder: Where config and weights lie.
+        class_name: Its class in diffusers or transformers.
+        config: Its configuration, canonical JSON.
+        digest: Content digest of configuration and weights.
+        device, dtype: Where and how it is to run.
+    """
+
+    __stepgraph_transient__ = True  # refers to files outside: never written to the cache
+
+    folder: str
+    class_name: str
+    config: str
+    digest: str
+    device: str
+    dtype: str
+
+
+class UNetModel(ModelHandle):
+    """Handle of a UNet; its `config` says context width, channels and the like."""
+
+
+class VaeModel(ModelHandle):
+    """Handle of a variational autoencoder."""
+
+
+class TextEncoderModel(ModelHandle):
+    """Handle of a text encoder."""
+
+
+class TokenizerModel(ModelHandle):
+    """Handle of a tokenizer."""
+
+
+class SchedulerConfig(ModelHandle):
+    """The scheduler that a model comes with (configuration only)."""
