@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
-from graphcore import checker, digests, explain, keys, snapshot, tensors
+from graphcore import checker, digests, explain, keys, provenance, tensors
 from graphcore.cache import DiskCache, MemoryCache
 from graphcore.errors import CheckFailed, StepgraphError, did_you_mean
 from graphcore.events import Event
@@ -18,7 +18,6 @@ from graphcore.journal import Journal
 from graphcore.node import NodeType
 from graphcore.plugins import Plugins
 from graphcore.program import Program, compile_workflow
-from graphcore.provenance import environment
 from graphcore.registry import Registry
 from graphcore.run import Outputs, Run
 from graphcore.runtime import Runtime
@@ -100,8 +99,8 @@ class Engine:
         program = self._compile(workflow)
         values = complete(workflow, given)
         wanted = self._wanted(workflow, program, outputs)
-        described = snapshot.describe(workflow, values)
-        runtime = self.runtime(workflow, {**described, "environment": environment()})
+        described = provenance.record(workflow, values)
+        runtime = self.runtime(workflow, described)
         ended = self._ended(described, program) if self._disk is not None else None
         return Run(self._executor, program, values, wanted, runtime, self._header_for(runtime), on_event, ended)
 
@@ -111,22 +110,22 @@ class Engine:
         def write(run: Run) -> None:
             record = {
                 **described,
+                "inputs": run.inputs,
                 "digests": {type_.name: digests.node_digest(type_) for type_ in program.types},
                 "device": tensors.device_kind(run.runtime.device),
                 "dtype": run.runtime.dtype,
                 "fingerprints": run.fingerprints,
             }
-            self._journal.record(described["name"], record, run.lengths)
+            self._journal.record(described["workflow"], record, run.lengths)
 
         return write
 
     def runtime(self, workflow: Workflow, described: Mapping[str, Any] | None = None) -> Runtime:
         """The surroundings in which this engine runs a workflow."""
         base = workflow.path.parent if workflow.path is not None else Path.cwd()
-        return Runtime(
-            tensors.resolve_device(self._device), tensors.resolve_dtype(self._dtype, self._device), self._roots, self._out,
-            base, described or {},
-        )  # fmt: skip
+        device = tensors.resolve_device(self._device)
+        dtype = tensors.resolve_dtype(self._dtype, device)
+        return Runtime(device, dtype, self._roots, self._out, base, described or {})
 
     def _wanted(self, workflow: Workflow, program: Program, outputs: Iterable[str] | None) -> dict[str, int]:
         names = list(workflow.outputs) if outputs is None else list(outputs)
@@ -194,6 +193,8 @@ class Engine:
 
     def use(self, registry: Registry) -> None:
         """Take up a new snapshot of the node types (after a plugin was reloaded); runs under way keep the old one."""
+        if dict(registry.types) != dict(self._registry.types):
+            self._memory.clear()  # values of classes that were replaced; on disk they are names, not classes
         self._registry = registry
         self._programs, self._checked, self._headers = WeakKeyDictionary(), WeakKeyDictionary(), {}
         if self._disk is not None:

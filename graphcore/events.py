@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+
+Png: TypeAlias = bytes
 
 EventName = Literal[
     "run_started", "expanded", "started", "progress", "note", "preview", "cached", "finished", "failed",
@@ -39,7 +41,7 @@ class Event:
     cached: str = ""
     message: str = ""
     total: int = 0
-    preview: bytes = b""
+    preview: Png = b""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready: fields that say nothing are left out, `event`, `node` and `time` never."""

@@ -20,7 +20,7 @@ from graphcore.cache import DiskCache, Entry, MemoryCache
 from graphcore.errors import NodeFailed, OutOfMemory
 from graphcore.node import NodeType
 from graphcore.runtime import Runtime, _notes, _runtime, relieve_memory
-from graphcore.task import WAITING, Task
+from graphcore.task import WAITING, Task, value_of
 from graphcore.unroll import Control
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ class Executor:
 
     def ready(self, task: Task | Control) -> None:
         """All that a task needs is there."""
-        batchable = isinstance(task, Task) and task.type is not None and task.type.batch is not None
-        if batchable:
-            self._batchable.setdefault((task.run, task.type), {})[task] = None  # type: ignore[index, union-attr]
+        batchable = False
+        if isinstance(task, Task) and task.type is not None and task.type.batch is not None:
+            batchable = True
+            self._batchable.setdefault((task.run, task.type), {})[task] = None
         heapq.heappush(self._heap, (batchable, task.order, task))
 
     def step(self) -> None:
@@ -98,7 +99,8 @@ class Executor:
             task = heapq.heappop(self._heap)[2]
             run = task.run
             if run.ended:
-                self._batchable.pop((run, getattr(task, "type", None)), None)  # type: ignore[arg-type]
+                if isinstance(task, Task) and task.type is not None:
+                    self._batchable.pop((run, task.type), None)
                 continue
             if isinstance(task, Task) and task.state != WAITING:
                 continue  # it went along in the forward pass of another
@@ -127,7 +129,7 @@ class Executor:
             task.run.expand(task)
         elif task.type is None:
             assert task.internal is not None
-            value = task.internal([_value(ref) for ref in task.refs])
+            value = task.internal([value_of(ref) for ref in task.refs])
             task.outputs = (value,)
             task.replay, task.lineage = self._cost(task)
             self._inherit(task, ())
@@ -138,8 +140,10 @@ class Executor:
 
     def _companions(self, task: Task) -> list[Task]:
         """The ready tasks that may share a forward pass with this one, in the order of the workflow file."""
-        assert task.type is not None and task.type.batch is not None
-        batch, waiting = task.type.batch, self._batchable[task.run, task.type]
+        assert task.type is not None
+        batch = task.type.batch
+        assert batch is not None
+        waiting = self._batchable[task.run, task.type]
         group = self._group(task)
         together = [task]
         if group is not None:
@@ -151,10 +155,12 @@ class Executor:
 
     @staticmethod
     def _group(task: Task) -> Any:
-        assert task.type is not None and task.type.batch is not None
+        assert task.type is not None
+        batch = task.type.batch
+        assert batch is not None
         if task.group is None:
             try:
-                task.group = (task.type.batch.group(_arguments(task)),)
+                task.group = (batch.group(_arguments(task)),)
             except Exception as error:
                 raise NodeFailed(task.path, task.type.name, error) from error
         return task.group[0]
@@ -240,12 +246,6 @@ class Executor:
         task.notes = tuple(notes)
 
 
-def _value(ref: tuple[Task, int]) -> Any:
-    outputs = ref[0].outputs
-    assert outputs is not None
-    return outputs[ref[1]]
-
-
 def _arguments(task: Task) -> Mapping[str, Any]:
     assert task.type is not None
-    return {name: _value(ref) for name, ref in zip(task.type.inputs, task.refs, strict=True)}
+    return {name: value_of(ref) for name, ref in zip(task.type.inputs, task.refs, strict=True)}

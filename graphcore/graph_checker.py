@@ -22,7 +22,7 @@ from graphcore.workflow import (
     MISSING,
     Link,
     ListOf,
-    Literal_,
+    Written,
     Loop,
     Map,
     Node,
@@ -262,11 +262,11 @@ class GraphChecker(ValueChecker):
 
     def times(self, value: Value, at: JsonPath, path: str, scope: Scope) -> None:
         given = self.type_of(value, at, scope, path, "times")
-        number = value.value if isinstance(value, Literal_) else 0
+        number = value.value if isinstance(value, Written) else 0
         if not _flows(given, int) or (type(number) is int and number < 0):
-            got = described.show(number) if isinstance(value, Literal_) else ports.say(given)
+            got = described.show(number) if isinstance(value, Written) else ports.say(given)
             message = f"`times` wants a whole number, 0 or more, got {got}"
-            self.wrong("literal" if isinstance(value, Literal_) else "type", message, self.link_place(value, at), path,
+            self.wrong("literal" if isinstance(value, Written) else "type", message, self.link_place(value, at), path,
                        "times", expected="a whole number", got=got)  # fmt: skip
 
     def switch(self, node: Switch, at: JsonPath, path: str, scope: Scope) -> Outputs:
@@ -280,7 +280,7 @@ class GraphChecker(ValueChecker):
             message = f"`select` wants text, a whole number or true/false, got {got}"
             self.wrong("switch", message, self.link_place(node.select, place), path, "select",
                        expected="text, a whole number or true/false", got=got)  # fmt: skip
-        elif isinstance(node.select, Literal_) and node.select.value is not MISSING:
+        elif isinstance(node.select, Written) and node.select.value is not MISSING:
             name = select_case(node.select.value)
             if name not in node.cases and node.default is None:
                 fix = self.suggester.near_or_list(name, list(node.cases), "its cases") or "add the case, or a default"
@@ -317,15 +317,15 @@ class GraphChecker(ValueChecker):
     ) -> Any:
         name = str(at[-1])
         given = self.type_of(value, at, scope, path, name, None if type(wanted) is Open else wanted)
-        if known is None or value == Literal_(MISSING):
+        if known is None or value == Written(MISSING):
             return ANYTHING
-        if isinstance(value, Literal_) and (refused := described.refusal(known, value.value)):
+        if isinstance(value, Written) and (refused := described.refusal(known, value.value)):
             message = f"wants {refused[0]}, got {refused[1]}"
             self.wrong("literal", message, at, path, name, expected=refused[0], got=refused[1])
         elif type(wanted) is Open:
-            if not isinstance(value, Literal_) and (refused := meets(given, wanted)) is not None:
+            if not isinstance(value, Written) and (refused := meets(given, wanted)) is not None:
                 self.mismatch(value, given, refused, at, scope, path, name)
-        elif not isinstance(value, Literal_) and not _flows(given, wanted):
+        elif not isinstance(value, Written) and not _flows(given, wanted):
             self.mismatch(value, given, wanted, at, scope, path, name)
         return given
 
@@ -341,4 +341,4 @@ def _flows(given: Any, wanted: Any) -> bool:
 def _written_length(value: Value) -> int | None:
     if isinstance(value, ListOf):
         return len(value.items)
-    return len(value.value) if isinstance(value, Literal_) and isinstance(value.value, list) else None
+    return len(value.value) if isinstance(value, Written) and isinstance(value.value, list) else None

@@ -29,7 +29,7 @@ from graphcore.workflow import (
     MISSING,
     Link,
     ListOf,
-    Literal_,
+    Written,
     Loop,
     Map,
     Node,
@@ -122,7 +122,7 @@ class Frame:
                     return next(iter(outputs.values()))
                 return outputs.get(value.output, UNKNOWN)
             return self.values.get(str(value), UNKNOWN)
-        if type(value) is Literal_:
+        if type(value) is Written:
             return UNKNOWN if value.value is MISSING else value.value
         assert type(value) is ListOf
         items = [self.value(item) for item in value.items]
@@ -200,7 +200,7 @@ class Interpreter:
         for name, port in node_type.inputs.items():
             if (given := node.inputs.get(name)) is None:
                 value = UNKNOWN if port.default is MISSING else port.default
-            elif type(given) is Literal_ and node_type.infer is None and self.lazy:
+            elif type(given) is Written and node_type.infer is None and self.lazy:
                 continue  # checked already, and nobody asks
             else:
                 value = frame.value(given)

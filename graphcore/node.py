@@ -78,7 +78,7 @@ class Port:
         return self._adapter.json_schema()
 
     @cached_property
-    def _plain(self) -> type | None:
+    def _plain(self) -> Any:
         """The exact class of a port without bounds, for which no validator is needed."""
         return self.annotation if self.annotation in (int, str, bool) else None
 

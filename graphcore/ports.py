@@ -64,7 +64,7 @@ def item_type(annotation: Any) -> Any:
             found.append(get_args(member)[0])
         elif isinstance(member, type) and member not in (str, bytes, dict) and "__iter__" in member.__dict__:
             try:
-                returns = typing.get_type_hints(member.__iter__).get("return")
+                returns = typing.get_type_hints(member.__dict__["__iter__"]).get("return")
             except NameError:
                 returns = None
             found.append(get_args(returns)[0] if get_args(returns) else Any)

@@ -16,7 +16,18 @@ from graphcore.node import SINGLE_OUTPUT, NodeType, Port
 from graphcore.registry import Registry
 from graphcore.task import Ref, constant
 from graphcore.workflow import (
-    MISSING, Link, ListOf, Literal_, Loop, Map, Node, NodeCall, SubWorkflow, Switch, Value, Workflow,
+    MISSING,
+    Link,
+    ListOf,
+    Loop,
+    Map,
+    Node,
+    NodeCall,
+    SubWorkflow,
+    Switch,
+    Value,
+    Workflow,
+    Written,
 )  # fmt: skip
 
 
@@ -197,7 +208,7 @@ class _Builder:
         """The slot of a value as written; `name` is for the list that a `ListOf` needs."""
         if isinstance(value, Link):
             return self.names[str(value)]
-        if isinstance(value, Literal_):
+        if isinstance(value, Written):
             return self.scope.constant(port.validate(value.value) if port else value.value)
         arguments = tuple(self.value(item, f"{name}[{i}]") for i, item in enumerate(value.items))
         out = self.scope.slot()
@@ -220,8 +231,8 @@ class _Builder:
             else:
                 arguments.append(self.value(given, f"{node.name}.{port.name}", port))
         outs = [self.scope.slot() for _ in range(found.width)]
-        linked = tuple((i, port) for i, port in enumerate(found.inputs.values()) if isinstance(node.inputs.get(port.name), Link))
         ports = tuple(found.inputs.values())
+        linked = tuple((i, port) for i, port in enumerate(ports) if isinstance(node.inputs.get(port.name), Link))
         code = CallCode(self.prefix + node.name, found, ports, tuple(arguments), linked, outs[0])
         self.scope.add(code, *outs)
         self.publish(node.name, dict(zip(found.outputs, outs, strict=False)), len(found.outputs))
@@ -260,7 +271,7 @@ class _Builder:
             self.prefix + node.name, body, tuple(inputs.values()), tuple(each.values()), times, mode, carries, yields,
             index,
         )  # fmt: skip
-        slots = {part.name: part.out for part in (*carries, *yields)}
+        slots = {carry.name: carry.out for carry in carries} | {part.name: part.out for part in yields}
         self.scope.add(code, *slots.values())
         self.publish(node.name, slots, len(list(_outputs(node))))
 
@@ -279,7 +290,7 @@ class _Builder:
             given = node.inputs.get(name)
             if given is None and described.default is MISSING:
                 continue
-            value = Literal_(described.default) if given is None else given
+            value = Written(described.default) if given is None else given
             names[f"inputs.{name}"] = self.value(value, f"{node.name}.{name}")
         builder = _Builder(self.scope, self.registry, names, f"{self.prefix}{node.name}.")
         outputs = {name: value for name, value in inner.outputs.items() if name in used}

@@ -12,8 +12,9 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from graphcore import reader
 from graphcore.errors import StepgraphError
-from graphcore.workflow import Loop, Map, Node, SubWorkflow, Workflow
+from graphcore.workflow import Workflow
 
 KEYWORD = b"stepgraph"
 """Keyword of the iTXt chunk in a PNG that holds the record."""
@@ -40,16 +41,14 @@ def record(workflow: Workflow, inputs: Mapping[str, Any], keys: Mapping[str, str
 
     Returns:
         `stepgraph`: version of the form; `workflow`: name of the main file; `files`: text of it and of every
-        sub-workflow by relative path; `inputs` (relative paths made absolute, `~` for the home folder); `keys`;
-        `environment`.
+        sub-workflow by relative path; `inputs`, of which paths from the current folder are made absolute (`~`
+        stands for the home folder); `keys`; `environment`.
     """
-    texts = dict(_texts(workflow, workflow.path or Path("workflow.json")))
-    top = Path(os.path.commonpath([path.parent for path in texts]))
-    files = {path.relative_to(top).as_posix(): text for path, text in texts.items()}
+    name = workflow.path.name if workflow.path is not None else "workflow.json"
     return {
         "stepgraph": FORMAT,
-        "workflow": next(iter(files)),
-        "files": files,
+        "workflow": name,
+        "files": {name: workflow.text, **reader.texts(workflow)},
         "inputs": {name: _findable(workflow, name, value) for name, value in inputs.items()},
         "keys": dict(keys or {}),
         "environment": environment(),
@@ -57,32 +56,18 @@ def record(workflow: Workflow, inputs: Mapping[str, Any], keys: Mapping[str, str
 
 
 def _findable(workflow: Workflow, name: str, value: Any) -> Any:
-    """An input as the record has it: a path must be found again from any folder."""
+    """An input as the record has it: a path from the folder one was in must be found again from any other.
+
+    What lies beside the workflow file keeps the name that the workflow has for it.
+    """
     described = workflow.inputs.get(name)
     if described is None or described.type != "path" or not isinstance(value, str):
         return value
-    base = workflow.path.parent if workflow.path else Path()
-    found = next((place.absolute() for place in (base / value, Path(value)) if place.exists()), None)
-    if found is None:
+    beside = workflow.path is not None and (workflow.path.parent / value).exists()
+    if not Path(value).is_absolute() and (beside or not Path(value).exists()):
         return value
-    home = Path.home()
-    return f"~/{found.relative_to(home).as_posix()}" if found.is_relative_to(home) else str(found)
-
-
-def _texts(workflow: Workflow, path: Path) -> Iterator[tuple[Path, str]]:
-    """The files of a workflow, itself first; paths are absolute, so that common folders can be seen."""
-    path = Path(os.path.abspath(path))
-    yield path, workflow.text
-    for part in _sub_workflows(workflow.nodes):
-        yield from _texts(part.workflow, part.workflow.path or path.parent / part.path)
-
-
-def _sub_workflows(nodes: Mapping[str, Node]) -> Iterator[SubWorkflow]:
-    for node in nodes.values():
-        if isinstance(node, SubWorkflow):
-            yield node
-        elif isinstance(node, (Loop, Map)):
-            yield from _sub_workflows(node.nodes)
+    path, home = Path(os.path.abspath(value)), Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def restore(record: Mapping[str, Any], folder: Path) -> Path:

@@ -13,18 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graphcore import described, shipped, source
+from graphcore import shipped, source
 from graphcore.described import show
 from graphcore.errors import Problem
+from graphcore.form import NAME
+from graphcore.input_reader import InputReader
 from graphcore.places import JsonPath
 from graphcore.source import Source
-from graphcore.suggest import Suggester, listing
+from graphcore.suggest import Suggester
 from graphcore.workflow import (
     MISSING,
     SCOPE_NAMES,
     Link,
     ListOf,
-    Literal_,
+    Written,
     Loop,
     Map,
     Node,
@@ -33,7 +35,6 @@ from graphcore.workflow import (
     Switch,
     Value,
     Workflow,
-    WorkflowInput,
 )  # fmt: skip
 
 VERSION = 1
@@ -45,9 +46,8 @@ SIZE_LIMIT = 1_000_000
 STRUCTURES = ("loop", "map", "switch", "workflow")
 """Node types that are part of the format."""
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 _LINK = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\.([A-Za-z_][A-Za-z0-9_-]*))?\Z")
-_HOLE = Literal_(MISSING)
+_HOLE = Written(MISSING)
 
 _ANY_NODE = frozenset({"type", "title", "note"})
 _TOP = frozenset({"$schema", "stepgraph", "title", "description", "inputs", "nodes", "outputs", "layout"})
@@ -60,7 +60,6 @@ _KEYS: Mapping[str, frozenset[str]] = {
 }
 _LOOP_BODY = frozenset({"nodes", "carry", "collect", "layout"})
 _MAP_BODY = frozenset({"nodes", "outputs", "layout"})
-_INPUT = frozenset({"type", "default", "description", "minimum", "maximum", "enum", "items"})
 
 
 def read(path: str | Path) -> tuple[Workflow | None, list[Problem]]:
@@ -179,59 +178,14 @@ class _Session:
         return "there is no such file"
 
 
-class _Reader:
+class _Reader(InputReader):
     """Reads one file. Responsibilities: form only; the registry is the checker's."""
 
     def __init__(self, session: _Session, file: Source, home: _Home) -> None:
-        self.session, self.file, self.home = session, file, home
+        super().__init__(file, session.problems, session.suggester)
+        self.session, self.home = session, home
         self.height, self.size = 0, 0
-        self._strange: set[str] = set()
         self._holes = any(problem.code == "number" for problem in file.problems)
-
-    # -- saying what is wrong ----------------------------------------------------------------------------------
-
-    def wrong(self, code: str, message: str, at: JsonPath, *, key: bool = False, **more: str) -> None:
-        node, port = _where(at)
-        self.session.problems.append(self.file.problem(code, message, at, key=key, node=node, port=port, **more))
-
-    def kind(self, value: Any, kind: type, at: JsonPath, words: str, fix: str = "") -> bool:
-        """Whether a value is of the JSON kind that stands here; says so if not."""
-        if type(value) is kind:
-            return True
-        if value is not MISSING:
-            self.wrong("kind", f"wants {words}, got {show(value)}", at, expected=words, got=show(value), fix=fix)
-        return False
-
-    def keys(self, given: Mapping[str, Any], at: JsonPath, known: Collection[str], required: Collection[str]) -> None:
-        unknown = [key for key in given if key not in known]
-        for key in unknown:
-            fix = self.session.suggester.near_or_list(key, sorted(known), "known here")
-            if "inputs" in known and at and not self.session.suggester.near(key, known):
-                fix = f"known here: {listing(sorted(known))}; the ports of a node stand under `inputs`"
-            self.wrong("unknown-key", f"unknown key {show(key)}", (*at, key), key=True, got=key, fix=fix)
-        for key in required:
-            if key not in given and not any(self.session.suggester.near(other, [key]) for other in unknown):
-                self.wrong("missing-key", f"the key `{key}` is missing", at, key=bool(at), expected=key)
-
-    def object(self, given: Mapping[str, Any], key: str, at: JsonPath) -> dict[str, Any]:
-        """The object under a key; an empty one where there is none."""
-        value = given.get(key, {})
-        if type(value) is dict:
-            return value
-        self.kind(value, dict, (*at, key), "an object {...}")
-        return {}
-
-    def text(self, given: Mapping[str, Any], key: str, at: JsonPath) -> str:
-        value = given.get(key, "")
-        return value if type(value) is str or self.kind(value, str, (*at, key), "text") else ""
-
-    def name(self, name: str, at: JsonPath, what: str) -> None:
-        if _NAME.match(name):
-            return
-        self._strange.add(name)
-        fix = f"call it `{fixed}`" if (fixed := re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")) else ""
-        message = f"{show(name)} cannot name {what}: a letter or _ first, then letters, digits, _ and -"
-        self.wrong("name", message, at, key=True, got=name[:80], fix=fix if _NAME.match(fixed) else "")
 
     # -- the file ----------------------------------------------------------------------------------------------
 
@@ -244,7 +198,7 @@ class _Reader:
         self.keys(data, (), _TOP, ("nodes", "outputs"))
         if "$schema" in data:
             self.kind(data["$schema"], str, ("$schema",), "text")
-        inputs = self.object(data, "inputs", ())
+        inputs = {name: self.input(name, raw) for name, raw in self.object(data, "inputs", ()).items()}
         nodes = self.nodes(self.object(data, "nodes", ()), ("nodes",), level)
         outputs = self.values(data, "outputs", ())
         if data.get("outputs") == {}:
@@ -252,7 +206,7 @@ class _Reader:
             self.wrong("missing-key", "no outputs: nothing would run", ("outputs",), fix=fix)
         return Workflow(
             self.file.path, self.text(data, "title", ()), self.text(data, "description", ()),
-            {name: self.input(name, raw) for name, raw in inputs.items()}, nodes, outputs, self.file.text,
+            inputs, nodes, outputs, self.file.text,
         )  # fmt: skip
 
     def version(self, data: Mapping[str, Any]) -> bool:
@@ -301,7 +255,7 @@ class _Reader:
         if kind not in STRUCTURES:
             if not raw.keys() <= _KEYS["call"] or "title" in raw or "note" in raw:
                 self.common(raw, at, _KEYS["call"], ())
-            return NodeCall(name, kind, self.values(raw, "inputs", at))
+            return NodeCall(name, kind, self.values(raw, "inputs", at, named=False))
         if kind == "switch":
             return self.switch(name, raw, at)
         if level >= NEST_LIMIT:
@@ -364,7 +318,7 @@ class _Reader:
 
     def sub(self, name: str, raw: Mapping[str, Any], at: JsonPath, level: int) -> Node:
         self.common(raw, at, _KEYS["workflow"], ("path",))
-        inputs = self.values(raw, "inputs", at)
+        inputs = self.values(raw, "inputs", at, named=False)
         path = raw.get("path", MISSING)
         if path is MISSING or not self.kind(path, str, (*at, "path"), "the path of a workflow file"):
             return NodeCall(name, "", {})
@@ -407,17 +361,16 @@ class _Reader:
 
     # -- values ------------------------------------------------------------------------------------------------
 
-    def values(self, given: Mapping[str, Any], key: str, at: JsonPath) -> dict[str, Value]:
-        """The named values under a key."""
+    def values(self, given: Mapping[str, Any], key: str, at: JsonPath, *, named: bool = True) -> dict[str, Value]:
+        """The values under a key; `named`: their names are given here, not declared elsewhere."""
         if key not in given:
             return {}
         raw = given[key]
         if type(raw) is not dict:
             raw = self.object(given, key, at)
         inside = (*at, key)
-        for name in raw:
-            if not _NAME.match(name):
-                self.name(name, (*inside, name), "a value")
+        for name in raw if named else ():
+            self.name(name, (*inside, name), "a value")
         return {name: self.value(value, (*inside, name)) for name, value in raw.items()}
 
     def value(self, raw: Any, at: JsonPath) -> Value:
@@ -425,8 +378,8 @@ class _Reader:
             return self.link(raw, at) if "from" in raw else self.literal(raw, at)
         if type(raw) is list and any(type(item) in (dict, list) for item in raw):
             items = tuple(self.value(item, (*at, index)) for index, item in enumerate(raw))
-            return self.literal(raw, at) if all(type(item) is Literal_ for item in items) else ListOf(items)
-        return Literal_(raw) if not self._holes else self.literal(raw, at)
+            return self.literal(raw, at) if all(type(item) is Written for item in items) else ListOf(items)
+        return Written(raw) if not self._holes else self.literal(raw, at)
 
     def link(self, raw: Mapping[str, Any], at: JsonPath) -> Value:
         text = raw["from"]
@@ -447,7 +400,7 @@ class _Reader:
             self.wrong("link", f"{show(text)} is no link", (*at, "from"), got=text[:80], fix=fix)
         return _HOLE
 
-    def literal(self, raw: Any, at: JsonPath) -> Literal_:
+    def literal(self, raw: Any, at: JsonPath) -> Written:
         """A literal that may have others in it: no links in objects, no holes."""
         stack: list[tuple[Any, JsonPath]] = [(raw, at)]
         while stack:
@@ -461,99 +414,4 @@ class _Reader:
                 stack.extend((item, (*place, key)) for key, item in value.items())
             elif type(value) is list:
                 stack.extend((item, (*place, index)) for index, item in enumerate(value))
-        return Literal_(raw)
-
-    # -- workflow inputs ---------------------------------------------------------------------------------------
-
-    def input(self, name: str, raw: Any) -> WorkflowInput:
-        at: JsonPath = ("inputs", name)
-        self.name(name, at, "an input")
-        if not self.kind(raw, dict, at, "an object {...}", fix='write {"type": "string"}, say'):
-            return WorkflowInput(name, "any", MISSING if raw is MISSING else None)
-        self.keys(raw, at, _INPUT, ("type",))
-        kind, items = self.type(raw, "type", at), self.type(raw, "items", at)
-        if "items" in raw and kind not in ("array", "any"):
-            self.wrong("input", f"`items` is for arrays, not for a {kind}", (*at, "items"), key=True)
-        bounds = {key: self.bound(raw, key, kind, at) for key in ("minimum", "maximum")}
-        low, high = bounds["minimum"], bounds["maximum"]
-        if low is not None and high is not None and low > high:
-            self.wrong("input", f"the minimum {low:g} is above the maximum {high:g}", (*at, "minimum"))
-        found = WorkflowInput(name, kind, MISSING, self.text(raw, "description", at), low, high, None, items)
-        found = _with(found, enum=self.enum(raw, found, at))
-        if raw.get("default", MISSING) is not MISSING and (refused := described.refusal(found, raw["default"])):
-            expected, got = refused
-            message = f"the default is not what the input takes: wants {expected}, got {got}"
-            self.wrong("input", message, (*at, "default"), expected=expected, got=got)
-        return _with(found, default=raw.get("default", MISSING))
-
-    def type(self, raw: Mapping[str, Any], key: str, at: JsonPath) -> str:
-        kind = raw.get(key, "any")
-        if type(kind) is str and kind in described.TYPES:
-            return kind
-        if kind is not MISSING:
-            near = self.session.suggester.near(kind, described.TYPES) if type(kind) is str else ""
-            words = {"int": "integer", "float": "number", "str": "string", "bool": "boolean", "list": "array"}
-            if type(kind) is str and kind.lower() in words:
-                near = f"did you mean `{words[kind.lower()]}`?"
-            message = f"{show(kind)} is no type of an input"
-            expected = "one of " + ", ".join(described.TYPES)
-            self.wrong("input", message, (*at, key), expected=expected, got=show(kind), fix=near or expected)
-        return "any"
-
-    def bound(self, raw: Mapping[str, Any], key: str, kind: str, at: JsonPath) -> float | None:
-        value = raw.get(key)
-        if key not in raw or value is MISSING:
-            return None
-        if kind not in ("integer", "number", "any"):
-            self.wrong("input", f"`{key}` is for numbers, not for {kind} inputs", (*at, key), key=True)
-        elif refused := described.refusal(WorkflowInput(key, "number"), value):
-            self.wrong("input", f"wants a number, got {refused[1]}", (*at, key), expected=refused[0], got=refused[1])
-        else:
-            assert isinstance(value, (int, float))
-            return value
-        return None
-
-    def enum(self, raw: Mapping[str, Any], found: WorkflowInput, at: JsonPath) -> tuple[Any, ...] | None:
-        values = raw.get("enum", MISSING)
-        if values is MISSING or not self.kind(values, list, (*at, "enum"), "a list of allowed values"):
-            return None
-        if not values:
-            self.wrong("input", "an empty `enum` allows no value at all", (*at, "enum"))
-            return None
-        for index, value in enumerate(values):
-            if value is not MISSING and (refused := described.refusal(found, value)):
-                message = f"wants {refused[0]}, got {refused[1]}"
-                self.wrong("input", message, (*at, "enum", index), expected=refused[0], got=refused[1])
-        return None if MISSING in values else tuple(values)
-
-
-def _with(found: WorkflowInput, **changes: Any) -> WorkflowInput:
-    import dataclasses
-
-    return dataclasses.replace(found, **changes)
-
-
-_PORTS = frozenset({"inputs", "each", "carry", "collect", "cases", "outputs"})
-
-
-def _where(at: JsonPath) -> tuple[str, str]:
-    """Node path and port of a place in a file: `denoise.step` and `latents`."""
-    names: list[str] = []
-    port = ""
-    index = 0
-    while index < len(at):
-        step = at[index]
-        if step == "nodes" and index + 1 < len(at):
-            names.append(str(at[index + 1]))
-            port = ""
-        elif step in _PORTS and index + 1 < len(at):
-            port = str(at[index + 1])
-        elif step not in ("body", "nodes"):
-            if not port and names and index == len(at) - 1:
-                port = str(step)
-            break
-        else:
-            index += 1
-            continue
-        index += 2
-    return ".".join(names), port
+        return Written(raw)

@@ -17,9 +17,8 @@ from graphcore.executor import Executor
 from graphcore.node import NodeType
 from graphcore.program import Program
 from graphcore.runtime import Runtime
-from graphcore.task import DONE, NEW, WAITING, Ref, Task, constant
+from graphcore.task import DONE, NEW, WAITING, Ref, Task, constant, value_of
 from graphcore.unroll import Control, Unroller
-
 
 TURN_SECONDS = 0.005
 """How long a thread works before another that drives a run of the same engine may."""
@@ -81,7 +80,7 @@ class Run:
         self.lengths: dict[str, int] = {}
         self.fingerprints: dict[str, str] = {}
         self._executor, self._program, self._wanted, self._on_event = executor, program, wanted, on_event
-        self._inputs, self._on_end = inputs, on_end
+        self.inputs, self._on_end = inputs, on_end
         self._events: deque[Event] = deque()
         self._listening = on_event is not None
         self._cancelled = threading.Event()
@@ -163,7 +162,7 @@ class Run:
     def _open(self) -> None:
         self._opened = True
         self.tell("run_started")
-        given = self._inputs
+        given = self.inputs
         bound = [(slot, constant(given[name])) for name, slot in self._program.inputs.items() if name in given]
         self._frame = self._unroller.open(self._program.scope, "", bound)
         self._goals = [*self._wanted.values(), *self._program.effects]
@@ -177,7 +176,9 @@ class Run:
             if ref is None or ref[0].state != DONE:
                 return False
             self._goals.pop()
-        self._outputs = Outputs({name: _value(slots[slot]) for name, slot in self._wanted.items()})
+        self._outputs = Outputs(
+            {name: value_of(ref) for name, slot in self._wanted.items() if (ref := slots[slot]) is not None}
+        )
         self.end(None)
         return True
 
@@ -349,8 +350,3 @@ def call_name(type_: NodeType, values: Mapping[str, Any]) -> str:
 
 def _hex(ref: Ref | None) -> str:
     return ref[0].chunks[ref[1]].hex() if ref is not None else ""
-
-
-def _value(ref: Ref | None) -> Any:
-    assert ref is not None and ref[0].outputs is not None
-    return ref[0].outputs[ref[1]]

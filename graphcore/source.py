@@ -37,7 +37,8 @@ class Source:
 
     Args:
         path: The file; None for a text in memory.
-        data: The parsed JSON; MISSING where it could not be parsed (then `problems` says why).
+        data: The parsed JSON; MISSING where it could not be parsed (then `problems` says why), and in it in place of
+            NaN and Infinity, which JSON lacks.
         problems: What is wrong with the file as JSON.
     """
 
@@ -134,9 +135,13 @@ def _content(text: str, path: Path | None) -> Source:
             odd.append("a repeated key")
         return found
 
+    def constant(token: str) -> Any:
+        odd.append(token)
+        return MISSING
+
     name = str(path) if path is not None else ""
     try:
-        data = json.loads(text, object_pairs_hook=pairs, parse_constant=odd.append)
+        data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
     except ValueError as error:
         return Source(path, text, problems=[_explain(text, error, name)[1]])
     halves = re.search(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]", text)

@@ -78,3 +78,10 @@ class _Chunks(dict[int, Any]):
 
 _CHUNKS = _Chunks()
 _CHUNKS[1] = lambda key: (b"\x00" + key,)
+
+
+def value_of(ref: Ref) -> Any:
+    """The value of an output that is there."""
+    outputs = ref[0].outputs
+    assert outputs is not None
+    return outputs[ref[1]]

@@ -20,7 +20,7 @@ from graphcore import keys
 from graphcore.errors import InputError, did_you_mean
 from graphcore.node import NodeType, Port
 from graphcore.program import CallCode, Code, ListCode, LoopCode, Scope, SwitchCode, select_case
-from graphcore.task import DONE, Ref, Task, constant
+from graphcore.task import DONE, Ref, Task, constant, value_of
 
 if TYPE_CHECKING:
     from graphcore.run import Run
@@ -149,7 +149,7 @@ class Unroller:
         elif isinstance(code, CallCode):
             self._call(frame, code, [frame.slots[slot] for slot in code.arguments])
             for slot in range(code.out, code.out + code.type.width):
-                self._resolve(frame, slot, frame.slots[slot])
+                self._resolve(frame, slot, _there(frame, slot))
         self._drop_holds(frame, code)
 
     # -- filling slots -----------------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ class Unroller:
     def _content_parts(self, code: CallCode, refs: list[Ref]) -> list[bytes]:
         """What a node that reads files is: their content, not their names."""
         known = {port.name: ref for port, ref in zip(code.ports, refs, strict=True)}
-        asked = {name: _value(known[name]) for name in code.type.fingerprint_inputs}
+        asked = {name: value_of(known[name]) for name in code.type.fingerprint_inputs}
         others = [ref[0].chunks[ref[1]] for name, ref in known.items() if name not in asked]
         return [self._identify(code.type, asked), *others]
 
@@ -271,7 +271,7 @@ class Unroller:
         """A literal that came through a link, as the port's type wants it (7 becomes 7.0 for a float)."""
         place = (ref[0], port.annotation)
         if (found := self._adapted.get(place)) is None:
-            value = _value(ref)
+            value = value_of(ref)
             found = constant(port.validate(value)) if port.literal and value is not None else ref
             self._adapted[place] = found
         return found
@@ -285,7 +285,7 @@ class Unroller:
     def _items(self, frame: Frame, name: str, ref: Ref) -> list[Ref]:
         """The items of a sequence whose value is there; literals stay literals."""
         task = ref[0]
-        values = list(_value(ref))
+        values = list(value_of(ref))
         if task.constant:
             return [constant(value) for value in values]
         items = []
@@ -306,7 +306,7 @@ class Unroller:
     # -- controls ----------------------------------------------------------------------------------------------
 
     def _choose(self, frame: Frame, code: SwitchCode) -> None:
-        selected = select_case(_value(frame.slots[code.select]))
+        selected = select_case(value_of(_there(frame, code.select)))
         chosen = code.cases.get(selected, code.default)
         if chosen is None:
             cases = ", ".join(f"`{name}`" for name in code.cases)
@@ -360,19 +360,18 @@ class Unroller:
         """What each iteration takes from the sequences."""
         columns = []
         for feed in code.each:
-            ref = frame.slots[feed.outside]
-            assert ref is not None
+            ref = _there(frame, feed.outside)
             try:
                 columns.append(self._items(frame, f"{code.name}.{feed.name}", ref))
             except TypeError as error:
-                got = type(_value(ref)).__name__
+                got = type(value_of(ref)).__name__
                 raise InputError(feed.name, expected="a list or another sequence", got=got) from error
             self._run.counted(ref, len(columns[-1]))
         if code.mode == "product":
             return list(itertools.product(*columns))
         lengths = {feed.name: len(column) for feed, column in zip(code.each, columns, strict=True)}
         if code.times is not None:
-            lengths["times"] = int(_value(frame.slots[code.times]))
+            lengths["times"] = int(value_of(_there(frame, code.times)))
         if len(set(lengths.values())) > 1:
             got = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
             fix = "or use `mode`: `product` in a map"
@@ -386,14 +385,16 @@ def _content_is_known(code: CallCode, refs: Sequence[Any]) -> bool:
     return all(ref[0].state == DONE for port, ref in zip(code.ports, refs, strict=True) if port.name in asked)
 
 
+def _there(frame: Frame, slot: int) -> Ref:
+    """A slot that has its key."""
+    ref = frame.slots[slot]
+    assert ref is not None
+    return ref
+
+
 def _pick(values: Sequence[Any]) -> Any:
     sequence, position = values
     return list(sequence)[position]
-
-
-def _value(ref: Ref | None) -> Any:
-    assert ref is not None and ref[0].outputs is not None
-    return ref[0].outputs[ref[1]]
 
 
 def _needs(code: Code) -> list[int]:

@@ -14,7 +14,7 @@ from graphcore.registry import Registry
 from graphcore.scope import ANYTHING, Scope, fits, list_of, literal_type, union
 from graphcore.source import Source
 from graphcore.suggest import Suggester, listing
-from graphcore.workflow import MISSING, SCOPE_NAMES, Link, ListOf, Literal_, Loop, Map, Node, Value
+from graphcore.workflow import MISSING, SCOPE_NAMES, Link, ListOf, Written, Loop, Map, Node, Value
 
 
 class ValueChecker:
@@ -39,7 +39,7 @@ class ValueChecker:
         """The type of a value where any would do."""
         if type(value) is Link:
             return self.resolve(value, at, scope, path, port, wanted)
-        if type(value) is Literal_:
+        if type(value) is Written:
             return ANYTHING if value.value is MISSING else literal_type(value.value)
         assert type(value) is ListOf
         return list_of(union([self.type_of(item, (*at, i), scope, path, port) for i, item in enumerate(value.items)]))
@@ -50,7 +50,7 @@ class ValueChecker:
             given = self.resolve(value, at, scope, path, port.name, port.type)
             if not fits(given, port):
                 self.mismatch(value, given, port.type, at, scope, path, port.name)
-        elif type(value) is Literal_:
+        elif type(value) is Written:
             if value.value is not MISSING and (refused := literals.refusal(port, value.value)):
                 fix = refused.fix or self.link_hint(value.value, scope) or hints.makers(self.registry, port.type)
                 self.wrong("literal", refused.message, at, path, port.name, expected=refused.expected,

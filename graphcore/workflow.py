@@ -31,7 +31,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Literal_:
+class Written:
     """A JSON value written in the file (it holds no link)."""
 
     value: Any
@@ -44,7 +44,7 @@ class ListOf:
     items: tuple[Value, ...]
 
 
-Value: TypeAlias = Link | Literal_ | ListOf
+Value: TypeAlias = Link | Written | ListOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +159,11 @@ class Workflow:
         return _whole(*reader.read(path))
 
     @classmethod
-    def parse(cls, text: str, path: str | Path | None = None) -> Workflow:
-        """As `load`, for a text at hand; `path` says where it comes from."""
+    def parse(cls, text: str, path: str | Path | None = None, files: Mapping[str, str] | None = None) -> Workflow:
+        """As `load`, for a text at hand; `path` says where it comes from, `files` holds texts of sub-workflows."""
         from graphcore import reader
 
-        return _whole(*reader.parse(text, path))
+        return _whole(*reader.parse(text, path, files))
 
 
 def _whole(workflow: Workflow | None, problems: Sequence[Problem]) -> Workflow:

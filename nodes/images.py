@@ -153,9 +153,9 @@ def image_grid(images: list[Image], labels: list[str] = [], columns: Side = 0) -
 
 
 @node(category="text")
-def label(name: str, number: int) -> str:
-    """A name and a number as one text, such as `euler, 20`, to stand above a picture in a grid."""
-    return f"{name}, {number}"
+def label(name: str, number: int, unit: str = "") -> str:
+    """A name and a number as one text, to stand above a picture: `step 3`, or with a unit `euler, 20 steps`."""
+    return f"{name}, {number} {unit}" if unit else f"{name} {number}"
 
 
 @node(category="lists")

@@ -217,9 +217,7 @@ def _builtin(path: str) -> Path:
     if name in models:
         return resources.model_folder(name)
     listed = ", ".join(f"`{BUILTIN}{model}`" for model in models) or "none in this installation"
-    raise InputError(
-        "path", expected=f"a built-in model ({listed})", got=repr(path), fix=did_you_mean(name, models)
-    )
+    raise InputError("path", expected=f"a built-in model ({listed})", got=repr(path), fix=did_you_mean(name, models))
 
 
 def _missing_help(path: str) -> str:
@@ -371,4 +369,3 @@ def _say(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return "no such file"
     return f"{type(error).__name__}: {error}"[:300]
-

@@ -17,7 +17,7 @@ from nodes.types import (
     TokenizerModel,
     UNetModel,
     VaeModel,
-)  # fmt: skip
+)
 
 H = TypeVar("H", bound=ModelHandle)
 

@@ -205,9 +205,7 @@ def _infer_latents(solver: Solver, noise: Latents, original: Latents | None = _U
 
 
 @node(category="sampling", infer=_infer_latents)
-def prepare_latents(
-    solver: Solver, noise: Latents, timesteps: Timesteps, original: Latents | None = None
-) -> Latents:
+def prepare_latents(solver: Solver, noise: Latents, timesteps: Timesteps, original: Latents | None = None) -> Latents:
     """The latents that a run starts from, as noisy as its first timestep says.
 
     Without `original`: the noise times the scheduler's `init_noise_sigma`. With it (image-to-image): the original

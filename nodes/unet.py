@@ -86,8 +86,9 @@ def _forward(calls: Sequence[Arguments]) -> list[NoisePred]:
     config = settings(handle.config)
     for call in calls:
         unet_inputs.check(config, call["latents"], call["conditioning"])
+    dtype = weights.torch_dtype(handle.dtype)  # `module.dtype` would go through all parameters
     with weights.use(handle) as module, torch.no_grad():
-        samples = module(**_module_inputs(config, calls, handle.device, module.dtype), return_dict=False)[0]
+        samples = module(**_module_inputs(config, calls, handle.device, dtype), return_dict=False)[0]
     rows = list(samples.split([len(call["latents"].samples) for call in calls]))
     if len(rows) > 1:  # each value on its own memory: one that is kept must not keep the others
         rows = [part.clone() for part in rows]

@@ -52,7 +52,7 @@ def vae_decode(vae: VaeModel, latents: Latents) -> Image:
     _check_latents(vae, latents)
     config, space = settings(vae.config), latents.space
     with weights.use(vae, _precision(vae)) as module, torch.no_grad():
-        samples = latents.samples.to(vae.device, module.dtype) / _scaling_factor(config)
+        samples = latents.samples.to(vae.device, weights.torch_dtype(_precision(vae))) / _scaling_factor(config)
         if space.shift_factor:
             samples = samples + space.shift_factor
         pixels = _decode(module, samples)
@@ -97,7 +97,7 @@ def vae_encode(vae: VaeModel, image: Image, generators: Generators) -> Encoded:
     _check_image(config, image, generators)
     space, opened = _space(config), noise.torch_generators(generators)
     with weights.use(vae, _precision(vae)) as module, torch.no_grad():
-        pixels = (2.0 * image.pixels - 1.0).to(vae.device, module.dtype)
+        pixels = (2.0 * image.pixels - 1.0).to(vae.device, weights.torch_dtype(_precision(vae)))
         rows = [pixels[min(k, len(pixels) - 1) :][:1] for k in range(len(opened))]
         drawn = [module.encode(row).latent_dist.sample(one) for row, one in zip(rows, opened, strict=True)]
         samples = torch.cat(drawn)

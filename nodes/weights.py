@@ -76,7 +76,7 @@ def tokenizer(handle: TokenizerModel) -> Any:
 
             folder = _folder(handle)
             try:
-                _tokenizers[name] = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+                _tokenizers[name] = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
             except Exception as error:  # the Rust library raises bare Exception for a broken file
                 raise StepgraphError(f"the tokenizer in {folder} cannot be read: {error}") from error
         return _tokenizers[name]
@@ -150,7 +150,7 @@ def _load(handle: ModelHandle, dtype: str) -> torch.nn.Module:
     try:
         with _quiet(library):
             module, report = kind.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True, variant=variant,
+                str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True, variant=variant,
                 output_loading_info=True, **{name: torch_dtype(dtype)},
             )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -102,8 +102,9 @@ def test_ci_runs_the_commands_of_the_readme_itself():
 
 
 def test_the_readme_names_files_that_exist():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), f"README.md points at {target}"
+    for target in re.findall(r'\]\(([^)]+)\)|src="([^"]+)"', README):
+        name = target[0] or target[1]
+        assert (ROOT / name).exists(), f"README.md points at {name}"
 
 
 def test_the_readme_lists_what_the_model_knows():

@@ -63,6 +63,8 @@ class Board:
         if event.event == "expanded":
             self._expand(event)
         elif event.event in ("started", "finished", "cached"):
+            if event.event == "started":
+                self._finish_loops_before(event.node)
             for row in self._rows(event.node):
                 self._count(row, event)
             if event.event != "started":
@@ -104,15 +106,24 @@ class Board:
         for match in ITERATION.finditer(path):
             inside = True
             label = plain(path[: match.start()])
-            row = self.rows.get(label)
-            if row is None or row.done:
-                row = self.rows[label] = Row(label, loop=True, total=row.total if row else 0)
+            row = self.rows.setdefault(label, Row(label, loop=True))
+            row.done = False
             row.step = max(row.step, int(match.group(1)) + 1)
             yield row
         if not inside:
             if path not in self.rows:
                 self.rows[path] = Row(path)
             yield self.rows[path]
+
+    def _finish_loops_before(self, path: str) -> None:
+        """Nobody announces the end of a loop: it is over once its last step is done and a node after it starts."""
+        loops = [row for row in self.rows.values() if row.loop and not row.done]
+        inside = plain(path)
+        for row in loops:
+            over = row.step == row.total and not row.active and not inside.startswith(f"{row.label}.")
+            if over and not any(row.label.startswith(f"{other.label}.") for other in loops):
+                for inner in (row, *(other for other in loops if other.label.startswith(f"{row.label}."))):
+                    self._finish(inner)
 
     def _count(self, row: Row, event: Event) -> None:
         if event.event == "started":

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 @contextlib.contextmanager
 def interrupts(cancel: Callable[[], None]) -> Iterator[None]:
-    """While inside, Ctrl-C calls `cancel`.
+    """While inside, Ctrl-C calls `cancel`; if that comes too late, KeyboardInterrupt follows at the end.
 
     Python runs signal handlers between bytecodes only, so a long kernel would swallow both Ctrl-C. The interpreter's
     wake-up socket is written to by the signal itself; a thread reads it and can act while the kernel runs.
@@ -27,26 +27,29 @@ def interrupts(cancel: Callable[[], None]) -> Iterator[None]:
     writer.setblocking(False)
     handler = signal.signal(signal.SIGINT, lambda number, frame: None)
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    listener = threading.Thread(target=_listen, args=(reader, cancel), daemon=True, name="stepgraph-interrupts")
+    pressed = threading.Event()
+    arguments = (reader, pressed, cancel)
+    listener = threading.Thread(target=_listen, args=arguments, daemon=True, name="stepgraph-interrupts")
     listener.start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(wakeup)
         signal.signal(signal.SIGINT, handler)
+        signal.set_wakeup_fd(wakeup)
         writer.close()
         listener.join()
         reader.close()
+    if pressed.is_set():
+        raise KeyboardInterrupt
 
 
-def _listen(reader: socket.socket, cancel: Callable[[], None]) -> None:
-    presses = 0
+def _listen(reader: socket.socket, pressed: threading.Event, cancel: Callable[[], None]) -> None:
     while signals := reader.recv(16):
         for _ in range(signals.count(signal.SIGINT)):
-            presses += 1
-            if presses > 1:
+            if pressed.is_set():
                 _leave()
-            print("\nending after the node at work; Ctrl-C again ends at once", file=sys.stderr)
+            pressed.set()
+            print("\nending after the node at work; Ctrl-C again ends at once", file=sys.stderr, flush=True)
             cancel()
 
 

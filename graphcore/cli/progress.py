@@ -64,7 +64,7 @@ class Progress:
 
     def _say_loops(self, moment: float) -> None:
         for row in self.board.active:
-            if row.loop and moment - self._spoken.setdefault(row.label, moment) >= LOOP_SECONDS:
+            if row.step and moment - self._spoken.setdefault(row.label, moment) >= LOOP_SECONDS:
                 self._spoken[row.label] = moment
                 self._say(line(row), "")
 

@@ -41,11 +41,13 @@ def width(words: str) -> int:
 
 
 def seconds(value: float) -> str:
-    """`0.004 s`, `1.2 s`, `2 min 05 s`."""
+    """`<1 ms`, `40 ms`, `1.23 s`, `2 min 05 s`."""
     if value >= 60:
         minutes, rest = divmod(round(value), 60)
         return f"{minutes} min {rest:02d} s"
-    return f"{value:.3f} s" if value < 0.1 else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms" if value >= 0.0005 else "<1 ms"
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
 
 
 def size(count: float) -> str:
@@ -57,9 +59,9 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def count(number: int, noun: str) -> str:
-    """`1 node`, `2 nodes`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, nouns: str = "") -> str:
+    """`1 node`, `2 nodes`; `nouns` where the plural is not the noun and an s."""
+    return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"
 
 
 def columns(

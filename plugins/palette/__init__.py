@@ -38,10 +38,13 @@ def infer(
         context = text.context
         batch, length, width = context.shape
         _check_width(unet, width)
+    made: Any  # a TensorSpec stands where the tensor will be
     if into == "vector":
-        return Conditioning(context, vector=TensorSpec((batch, vector_width(unet)), unet.dtype))
+        made = TensorSpec((batch, vector_width(unet)), unet.dtype)
+        return Conditioning(context, vector=made)
     longer = None if length is None or count is None else length + count
-    return Conditioning(TensorSpec((batch, longer, context_width(unet)), unet.dtype))
+    made = TensorSpec((batch, longer, context_width(unet)), unet.dtype)
+    return Conditioning(made)
 
 
 @node(category="conditioning", infer=infer)

@@ -1,4 +1,7 @@
-"""Colours as numbers in which distance is difference to the eye. Plain Python: this is imported when nodes are listed."""
+"""Colours as numbers in which distance is difference to the eye.
+
+Plain Python: this is imported when nodes are listed.
+"""
 
 from __future__ import annotations
 
@@ -42,5 +45,5 @@ def oklab(red: float, green: float, blue: float) -> Lab:
 
 
 def _linear(component: float) -> float:
-    """sRGB to linear light (IEC 61966-2-1)."""
+    """Linear light of an sRGB component (IEC 61966-2-1)."""
     return component / 12.92 if component <= 0.04045 else float(((component + 0.055) / 1.055) ** 2.4)

@@ -110,6 +110,4 @@ def reset() -> None:
 
 def workflow(nodes: str, outputs: str, inputs: str = "") -> Workflow:
     """A workflow from the insides of its three objects."""
-    return Workflow.parse(
-        f'{{"stepgraph": 1, "inputs": {{{inputs}}}, "nodes": {{{nodes}}}, "outputs": {{{outputs}}}}}'
-    )
+    return Workflow.parse(f'{{"stepgraph": 1, "inputs": {{{inputs}}}, "nodes": {{{nodes}}}, "outputs": {{{outputs}}}}}')

@@ -141,7 +141,7 @@ REGISTRY = (
 
 PARTS: Mapping[str, Any] = {
     "coder": {"type": "open_coder", "inputs": {"path": "x"}},
-    "photo": {"type": "load", "inputs": {"path": "p.png"}},
+    "photo": {"type": "load", "inputs": {"path": "p.png", "width": 8}},
     "code": {"type": "encode", "inputs": {"coder": {"from": "coder.coder"}, "picture": {"from": "photo"}}},
 }
 """Nodes to begin with: coder, photo and its code."""

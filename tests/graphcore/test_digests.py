@@ -174,10 +174,10 @@ def test_every_built_in_node_has_a_digest() -> None:
 # -- what the source does not say ------------------------------------------------------------------------------------
 
 
-def factory(radius: float, extra: Any = None) -> Callable[..., Any]:
+def factory(radius: Any, extra: Any = None) -> Callable[..., Any]:
     @node(category="test")
     def blur(image: int) -> float:
-        return image * radius + bool(extra)
+        return float(image * radius + bool(extra))
 
     return blur
 

@@ -57,7 +57,9 @@ def test_equal_calls_of_one_run_are_one_call(engine: Engine) -> None:
 def test_a_literal_and_an_input_of_equal_value_have_equal_keys(engine: Engine) -> None:
     engine.run(workflow('"s": {"type": "number", "inputs": {"value": 7.0}}', '"s": {"from": "s"}'))
     linked = workflow(
-        '"s": {"type": "number", "inputs": {"value": {"from": "inputs.x"}}}', '"s": {"from": "s"}', '"x": {"type": "number"}'
+        '"s": {"type": "number", "inputs": {"value": {"from": "inputs.x"}}}',
+        '"s": {"from": "s"}',
+        '"x": {"type": "number"}',
     )
     assert engine.run(linked, x=7).s == 7.0  # 7 becomes 7.0 at a float port
     assert CALLS["number"] == 1
@@ -100,7 +102,9 @@ LOOP_INPUTS = '"n": {"type": "integer", "default": 4}, "x": {"type": "number", "
 
 
 def test_a_loop_carries_and_collects(engine: Engine) -> None:
-    made = workflow(LOOP, '"v": {"from": "loop.value"}, "all": {"from": "loop.all"}, "i": {"from": "loop.where"}', LOOP_INPUTS)
+    made = workflow(
+        LOOP, '"v": {"from": "loop.value"}, "all": {"from": "loop.all"}, "i": {"from": "loop.where"}', LOOP_INPUTS
+    )
     assert dict(engine.run(made)) == {"v": 10.0, "all": [0.0, 2.0, 5.0, 9.0], "i": [0, 1, 2, 3]}
     assert dict(engine.run(made, n=0, x=5)) == {"v": 5, "all": [], "i": []}
 
@@ -117,7 +121,9 @@ def test_a_longer_loop_reuses_the_steps_that_are_equal() -> None:
 
 def test_times_without_each(engine: Engine) -> None:
     body = '{"nodes": {"d": {"type": "double", "inputs": {"a": {"from": "carry.v"}}}}, "carry": {"v": {"from": "d"}}}'
-    made = workflow(f'"l": {{"type": "loop", "times": 5, "carry": {{"v": 1.0}}, "body": {body}}}', '"v": {"from": "l.v"}')
+    made = workflow(
+        f'"l": {{"type": "loop", "times": 5, "carry": {{"v": 1.0}}, "body": {body}}}', '"v": {"from": "l.v"}'
+    )
     assert engine.run(made).v == 32.0
 
 
@@ -157,7 +163,9 @@ def test_a_switch_is_transparent_for_keys(engine: Engine) -> None:
     engine.run(made)
     before = CALLS["add"]
     direct = workflow(
-        SWITCH.replace('"from": "switch"', '"from": "good"'), '"o": {"from": "after"}', '"x": {"type": "number", "default": 1}'
+        SWITCH.replace('"from": "switch"', '"from": "good"'),
+        '"o": {"from": "after"}',
+        '"x": {"type": "number", "default": 1}',
     )
     assert engine.run(direct).o == 12.0
     assert CALLS["add"] == before
@@ -191,7 +199,8 @@ def test_a_loop_whose_length_is_computed_inside_another_loop(engine: Engine) -> 
 
 def test_calls_that_may_share_a_forward_pass_do(engine: Engine) -> None:
     calls = ", ".join(
-        f'"d{i}": {{"type": "double", "inputs": {{"a": {i}, "kind": "{"odd" if i % 2 else "even"}"}}}}' for i in range(7)
+        f'"d{i}": {{"type": "double", "inputs": {{"a": {i}, "kind": "{"odd" if i % 2 else "even"}"}}}}'
+        for i in range(7)
     )
     outputs = ", ".join(f'"d{i}": {{"from": "d{i}"}}' for i in range(7))
     made = engine.run(workflow(calls, outputs))
@@ -200,9 +209,7 @@ def test_calls_that_may_share_a_forward_pass_do(engine: Engine) -> None:
 
 
 def test_a_failure_names_the_node_and_keeps_the_original(engine: Engine) -> None:
-    body = (
-        '{"nodes": {"d": {"type": "divide", "inputs": {"a": 1, "b": {"from": "each.i"}}}}, "outputs": {"d": {"from": "d"}}}'
-    )
+    body = '{"nodes": {"d": {"type": "divide", "inputs": {"a": 1, "b": {"from": "each.i"}}}}, "outputs": {"d": {"from": "d"}}}'
     made = workflow(f'"m": {{"type": "map", "each": {{"i": [2.0, 0.0]}}, "body": {body}}}', '"d": {"from": "m"}')
     with pytest.raises(NodeFailed, match=r"node `m\[1\]\.d` \(stepgraph/divide\) failed: ZeroDivisionError") as caught:
         engine.run(made)
@@ -277,7 +284,9 @@ def test_values_are_freed_when_nobody_needs_them() -> None:
 
 def test_a_memory_that_keeps_nothing_changes_no_result() -> None:
     with Engine(registry=REGISTRY, device="cpu", memory_limit=0) as engine:
-        made = workflow(SWITCH, '"o": {"from": "after"}, "g": {"from": "good"}', '"x": {"type": "number", "default": 1}')
+        made = workflow(
+            SWITCH, '"o": {"from": "after"}, "g": {"from": "good"}', '"x": {"type": "number", "default": 1}'
+        )
         assert dict(engine.run(made)) == {"o": 12.0, "g": 2.0}
         assert CALLS["add"] == 2
 
@@ -302,7 +311,8 @@ def text_of(nodes: list[tuple[int | float, int | float]], order: list[int]) -> W
         return f'{{"from": "n{value}"}}' if isinstance(value, int) else str(value)
 
     written = [
-        f'"n{i}": {{"type": "add", "inputs": {{"a": {argument(nodes[i][0])}, "b": {argument(nodes[i][1])}}}}}' for i in order
+        f'"n{i}": {{"type": "add", "inputs": {{"a": {argument(nodes[i][0])}, "b": {argument(nodes[i][1])}}}}}'
+        for i in order
     ]
     return workflow(", ".join(written), ", ".join(f'"o{i}": {{"from": "n{i}"}}' for i in range(len(nodes))))
 

@@ -80,7 +80,7 @@ def test_any_bytes_give_data_or_a_problem(data: bytes) -> None:
         ('{"a": True}', 1, 7, "write true"),
         ('{"a": "x', 1, 7, "without its closing quote"),
         ('{"a": "x\ny"}', 1, 9, "line break"),
-        ('{"a": [1, 2', 1, 11, "ends too early"),
+        ('{"a": [1, 2', 1, 12, "ends too early"),
         ('{} {}', 1, 4, "more text after the end"),
         ("1" * 5000, 1, 1, "thousands of digits"),
         ("", 1, 1, "empty"),

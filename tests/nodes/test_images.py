@@ -262,7 +262,8 @@ def test_the_grid_says_what_it_wants():
 
 
 def test_small_text_nodes():
-    assert label("euler", 20) == "euler, 20"
+    assert label("step", 3) == "step 3"
+    assert label("euler", 20, "steps") == "euler, 20 steps"
     assert count([1, "a"]) == 2
 
 

@@ -150,6 +150,7 @@ def _config(name: str, **changes: object) -> Callable[[Path], None]:
     return damage
 
 
+PROJECTED = "CLIPTextModelWithProjection"
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
     ("no index", _remove("model_index.json"), r"model_index\.json.*diffusers layout"),
@@ -166,7 +167,7 @@ DAMAGES: list[tuple[str, Callable[[Path], None], str]] = [
     ("header is no JSON", _write(WEIGHTS, b"\x04" + b"\0" * 7 + b"abcd"), r"damaged safetensors header"),
     ("no tokens", _remove("tokenizer/tokenizer.json"), r"`tokenizer\.json`, or `vocab\.json`"),
     ("other config", _config("unet/config.json", in_channels=9), r"`in_channels` 9.*got 4.*different models"),
-    ("two encoders", _index(_class_name="StableDiffusionXLPipeline", text_encoder_2=["transformers", "CLIPTextModelWithProjection"]),
+    ("two encoders", _index(_class_name="StableDiffusionXLPipeline", text_encoder_2=["transformers", PROJECTED]),
      r"StableDiffusionXLPipeline with the part `text_encoder_2` \(CLIPTextModelWithProjection\)"),
     ("other unet", _index(unet=["diffusers", "UNet3DConditionModel"]), r"whose `unet` is a UNet3DConditionModel"),
     ("part is null", _index(vae=[None, None]), r"without vae"),

@@ -28,7 +28,7 @@ def test_a_seed_is_an_integer_that_a_generator_takes(seed: object) -> None:
     node = declared(seed_generators)
     assert node is not None
     assert node.inputs["seed"].validate(2**64 - 1) == 2**64 - 1
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"integer|less than|greater than"):
         node.inputs["seed"].validate(seed)
 
 
@@ -109,4 +109,4 @@ def test_inference_tells_the_shape() -> None:
     assert inferred.generators.states.shape == tuple(made.generators.states.shape)
     unknown = node.infer(space=SPACE, generators=seed_generators(0, 3), width=64)
     assert unknown.noise.samples.shape == (3, 4, None, 8)
-    assert noises.STATE_BYTES == torch.Generator().get_state().numel()
+    assert torch.Generator().get_state().numel() == noises.STATE_BYTES

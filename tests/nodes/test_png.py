@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from graphcore import StepgraphError, provenance
-from graphcore.workflow import Literal_, Map, SubWorkflow, Workflow, WorkflowInput
+from graphcore.workflow import Written, Map, SubWorkflow, Workflow, WorkflowInput
 from nodes.types import Image
 
 RECORD = {
@@ -182,30 +182,32 @@ def workflow_of(path: Path, text: str, nodes=None) -> Workflow:
 def test_a_record_restores_every_file_of_the_workflow(tmp_path):
     inner = workflow_of(tmp_path / "parts" / "inner.json", "inner")
     middle = workflow_of(tmp_path / "parts" / "middle.json", "middle", {"i": SubWorkflow("i", "inner.json", {}, inner)})
-    body = {"m": SubWorkflow("m", "../parts/middle.json", {}, middle)}
-    sweep = Map("sweep", {}, {"x": Literal_([1])}, "zip", body, {})
-    made = provenance.record(workflow_of(tmp_path / "top" / "main.json", "main", {"sweep": sweep}), {"seed": 1})
+    body = {"m": SubWorkflow("m", "parts/middle.json", {}, middle)}
+    sweep = Map("sweep", {}, {"x": Written([1])}, "zip", body, {})
+    made = provenance.record(workflow_of(tmp_path / "main.json", "main", {"sweep": sweep}), {"seed": 1})
     assert made["inputs"] == {"seed": 1}
     assert made["environment"] == provenance.environment()
     main = provenance.restore(made, tmp_path / "again")
-    assert main == tmp_path / "again" / "top" / "main.json"
-    for name, text in {"top/main": "main", "parts/middle": "middle", "parts/inner": "inner"}.items():
+    assert main == tmp_path / "again" / "main.json"
+    for name, text in {"main": "main", "parts/middle": "middle", "parts/inner": "inner"}.items():
         assert (tmp_path / "again" / f"{name}.json").read_text() == text
 
 
 def test_a_recorded_path_is_found_from_anywhere(tmp_path, monkeypatch):
-    inputs = {name: WorkflowInput(name, "path") for name in ("beside", "here", "model", "gone")}
+    inputs = {name: WorkflowInput(name, "path") for name in ("beside", "here", "home", "model", "gone")}
     inputs["text"] = WorkflowInput("text", "string")
     workflow = Workflow(tmp_path / "flows" / "main.json", "", "", inputs, {}, {}, "")
-    for path in ("flows/a.png", "work/b.png"):
+    for path in ("flows/a.png", "work/b.png", "home/c.png"):
         (tmp_path / path).parent.mkdir()
         (tmp_path / path).touch()
     monkeypatch.chdir(tmp_path / "work")
-    values = {"beside": "a.png", "here": "b.png", "model": "builtin:emoji", "gone": "c.png", "text": "a.png"}
-    monkeypatch.setenv("HOME", str(tmp_path / "flows"))
-    assert provenance.record(workflow, values)["inputs"] == values | {
-        "beside": "~/a.png", "here": str(tmp_path / "work" / "b.png"),
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    values = {
+        "beside": "a.png", "here": "b.png", "home": "../home/c.png", "model": "builtin:emoji", "gone": "d.png",
+        "text": "b.png",
     }  # fmt: skip
+    found = provenance.record(workflow, values)["inputs"]
+    assert found == values | {"here": str(tmp_path / "work" / "b.png"), "home": "~/c.png"}
 
 
 def test_a_workflow_made_in_memory_has_a_record(tmp_path):

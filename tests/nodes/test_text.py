@@ -28,7 +28,14 @@ def notes() -> Iterator[list[str]]:
     _notes.reset(token)
 
 
-PROMPTS = ["", "a red apple", "A  Red\tAPPLE on the cat", "é 你好 🐱 <|endoftext|>", "it's 12:30", tiny.long_prompt(300)]
+PROMPTS = [
+    "",
+    "a red apple",
+    "A  Red\tAPPLE on the cat",
+    "é 你好 🐱 <|endoftext|>",
+    "it's 12:30",
+    tiny.long_prompt(300),
+]
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
@@ -78,7 +85,10 @@ def test_a_length_that_the_tokenizer_does_not_say_is_the_encoders(tiny_model: Ti
 
 def test_tokens_of_another_model_are_refused(tiny_model: TinyModel) -> None:
     encoder = load_model(tiny_model()[1]).text_encoder
-    for ids, message in ((torch.full((1, 77), 9999), "ids below 525"), (torch.zeros(1, 78, dtype=torch.long), "at most 77")):
+    for ids, message in (
+        (torch.full((1, 77), 9999), "ids below 525"),
+        (torch.zeros(1, 78, dtype=torch.long), "at most 77"),
+    ):
         with pytest.raises(InputError, match=message) as caught:
             encode_text(encoder, Tokens(ids))
         assert caught.value.port == "tokens"
@@ -121,14 +131,18 @@ def test_open_models_say_nothing_about_words(tiny_model: TinyModel, notes: list[
     assert notes == []
 
 
-def test_without_a_word_list_single_tokens_count_as_seen(tiny_model: TinyModel, tmp_path: Path, notes: list[str]) -> None:
+def test_without_a_word_list_single_tokens_count_as_seen(
+    tiny_model: TinyModel, tmp_path: Path, notes: list[str]
+) -> None:
     folder = shutil.copytree(tiny_model()[1], tmp_path / "model")
     (folder / "vocabulary.txt").write_text("cat|kitten\n\nred apple\n", encoding="utf-8")
     model = load_model(str(folder))
     tokenize(model.tokenizer, "the kitten on a red apple")
     assert notes == []
     tokenize(model.tokenizer, "the dog")
-    assert notes == ["this model has never seen the word `dog`; it knows 3 names of things, such as cat, kitten, red apple"]
+    assert notes == [
+        "this model has never seen the word `dog`; it knows 3 names of things, such as cat, kitten, red apple"
+    ]
     assert model.tokenizer.digest != load_model(tiny_model()[1]).tokenizer.digest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from graphcore import StepgraphError
 from graphcore.runtime import relieve_memory
@@ -129,14 +129,14 @@ def test_missing_tensors_are_an_error_not_noise(folder: Path) -> None:
     tensors = load_file(file)
     del tensors["conv_out.bias"]
     save_file(tensors, file, {"format": "pt"})
-    with pytest.raises(StepgraphError, match=r"lack 1 tensors of a UNet2DConditionModel \(conv_out\.bias\)"):
-        with weights.use(load_model(str(folder)).unet):
-            pass
+    lacking = pytest.raises(StepgraphError, match=r"lack 1 tensors of a UNet2DConditionModel \(conv_out\.bias\)")
+    with lacking, weights.use(load_model(str(folder)).unet):
+        pass
 
 
 def test_a_broken_tokenizer_is_an_error_in_words(folder: Path) -> None:
     (folder / "tokenizer" / "tokenizer.json").write_text('{"version": "1.0"}')
-    with pytest.raises(StepgraphError, match="tokenizer in .* cannot be read"):
+    with pytest.raises(StepgraphError, match=r"tokenizer in .* cannot be read"):
         weights.tokenizer(load_model(str(folder)).tokenizer)
 
 
@@ -150,11 +150,10 @@ def test_only_floating_point_types_are_dtypes(name: str) -> None:
 def test_pretended_modules_have_the_shapes_and_no_data(folder: Path, tiny_model: TinyModel, part: str) -> None:
     handle = getattr(load_model(str(folder)), part)
     shutil.rmtree(folder)
-    with FakeTensorMode(), weights.pretend():
-        with weights.use(handle) as module, weights.use(handle) as again:
-            assert again is module
-            shapes = {name: value.shape for name, value in module.state_dict().items()}
-            assert all(type(value).__name__ == "FakeTensor" or value.numel() < 100 for value in module.parameters())
+    with FakeTensorMode(), weights.pretend(), weights.use(handle) as module, weights.use(handle) as again:
+        assert again is module
+        shapes = {name: value.shape for name, value in module.state_dict().items()}
+        assert all(isinstance(value, FakeTensor) for value in module.parameters())
     expected = getattr(tiny_model()[0], part).state_dict()
     assert shapes == {name: value.shape for name, value in expected.items()}
     assert weights.held_bytes() == 0

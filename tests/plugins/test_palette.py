@@ -116,18 +116,19 @@ def test_tokens_are_the_same_in_every_process(palette: NodeType) -> None:
 def test_tokens_are_appended_to_the_text(batch: int, length: int, masked: bool) -> None:
     node = Plugins([ROOT / "plugins"]).registry.get("palette/palette_encoder")
     mask = torch.ones(batch, length) if masked else None
-    text = Conditioning(context=torch.randn(batch, length, 32), context_mask=mask, concat=torch.ones(1))
-    before = text.context.clone()
+    context = torch.randn(batch, length, 32)
+    before = context.clone()
+    text = Conditioning(context=context, context_mask=mask, concat=torch.ones(1))
     made = node.function(unet(), ORANGE_AND_BLUE, text, strength=0.5)
     assert torch.equal(made.context[:, :length], before)
-    assert torch.equal(text.context, before)
+    assert torch.equal(context, before)
     alone = node.function(unet(), ORANGE_AND_BLUE).context
     assert torch.allclose(made.context[:, length:], 0.5 * alone.expand(batch, -1, -1), atol=1e-6)
     assert made.concat is text.concat
     assert (made.context_mask is None) if mask is None else made.context_mask.shape == (batch, length + 2)
 
 
-VECTOR_UNETS = [
+VECTOR_UNETS: list[tuple[dict[str, Any], int]] = [
     ({"class_embed_type": "projection", "projection_class_embeddings_input_dim": 20}, 20),
     ({"class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 24}, 24),
     ({"class_embed_type": "identity"}, 32),
@@ -183,10 +184,11 @@ def shapes(made: Conditioning) -> dict[str, tuple[int | None, ...]]:
 def test_infer_says_what_the_node_makes(palette: NodeType, with_text: bool, into: str) -> None:
     handle = unet(**VECTOR_UNETS[0][0])
     text = Conditioning(context=torch.zeros(2, 7, 32)) if with_text else None
-    spec = Conditioning(context=TensorSpec((2, 7, 32))) if with_text else None
+    described: Any = TensorSpec((2, 7, 32))
+    spec = Conditioning(context=described) if with_text else None
     assert palette.infer is not None
     inferred = palette.infer(unet=handle, colors=ORANGE_AND_BLUE, text=spec, into=into)
-    assert shapes(inferred) == shapes(palette.function(handle, ORANGE_AND_BLUE, text, into))  # type: ignore[arg-type]
+    assert shapes(inferred) == shapes(palette.function(handle, ORANGE_AND_BLUE, text, into))
 
 
 def test_infer_does_not_guess(palette: NodeType) -> None:
@@ -198,8 +200,9 @@ def test_infer_does_not_guess(palette: NodeType) -> None:
 
 def test_what_does_not_fit_is_said_before_the_run(palette: NodeType) -> None:
     assert palette.infer is not None
-    wide = Conditioning(context=TensorSpec((1, 7, 768)))
-    with pytest.raises(InputError, match="`text` wants tokens of width 32.*got width 768"):
+    described: Any = TensorSpec((1, 7, 768))
+    wide = Conditioning(context=described)
+    with pytest.raises(InputError, match=r"`text` wants tokens of width 32.*got width 768"):
         palette.infer(unet=unet(), colors=ORANGE_AND_BLUE, text=wide)
     with pytest.raises(InputError, match="`into` wants a UNet that takes a vector"):
         palette.infer(unet=unet(), into="vector")
@@ -246,6 +249,5 @@ def test_its_workflow_runs_with_every_choice_of_conditioning(tmp_path: Path) -> 
 def test_a_wrong_palette_is_refused_before_anything_runs() -> None:
     registry = Plugins([ROOT / "plugins"]).registry
     text = WORKFLOW.read_text().replace('["#ff8800", "#2255cc"]', '["orange"]')
-    with graphcore.Engine(registry=registry, device="cpu") as engine:
-        with pytest.raises(CheckFailed, match="colors"):
-            engine.run(Workflow.parse(text))
+    with graphcore.Engine(registry=registry, device="cpu") as engine, pytest.raises(CheckFailed, match="colors"):
+        engine.run(Workflow.parse(text))

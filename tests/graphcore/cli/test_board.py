@@ -88,6 +88,18 @@ def test_lines_of_a_run_name_a_loop_every_five_seconds() -> None:
     assert summary(board, 12.34) == "done in 12.3 s: 41 nodes ran, 1 came from the cache (1 disk)"
 
 
+def test_a_loop_is_over_when_a_node_after_it_starts() -> None:
+    lines, _ = show([*loop(2), Event("started", "decode"), Event("finished", "decode", seconds=1.0)])
+    assert [words(line)[0] for line in lines] == ["denoise", "decode"]
+
+
+def test_a_loop_inside_a_loop_is_one_line() -> None:
+    cells = [event for cell in range(3) for event in loop(2, f"grid[{cell}].denoise")]
+    lines, _ = show([Event("expanded", "grid", total=3), *cells, Event("started", "image"), Event("finished", "image")])
+    found = [words(line)[:2] for line in lines]
+    assert found == [["grid", "step 3/3"], ["grid.denoise", "step 2/2"], ["image", "<1 ms"]]
+
+
 @pytest.mark.parametrize("tier", ["memory", "disk"])
 def test_a_loop_of_which_only_the_last_step_is_asked_is_cached(tier: str) -> None:
     lines, _ = show([Event("expanded", "denoise", total=20), Event("cached", "denoise[19].step", cached=tier)])

@@ -107,7 +107,7 @@ def test_a_refusal_inside_a_node_shows_no_frames() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.0042, "0.004 s"), (1.234, "1.23 s"), (45.67, "45.7 s"), (59.99, "60.0 s"), (125, "2 min 05 s")],
+    [(0.0042, "4 ms"), (0.0001, "<1 ms"), (1.234, "1.23 s"), (45.67, "45.7 s"), (59.99, "60.0 s"), (125, "2 min 05 s")],
 )
 def test_seconds(value: float, shown: str) -> None:
     assert text.seconds(value) == shown
