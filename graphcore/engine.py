@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -58,6 +59,8 @@ class Engine:
         self._disk = None if folder is None else DiskCache(folder, disk_limit, self._registry.types)
         self._journal = Journal(folder)
         self._executor = Executor(self._memory, self._disk)
+        self._clerk = ThreadPoolExecutor(1, "stepgraph-journal")
+        self._noted: Future[None] | None = None
         self._device, self._dtype = device, dtype
         self._roots = None if roots is None else tuple(roots)
         self._out = None if out is None else Path(out)
@@ -87,11 +90,13 @@ class Engine:
         *,
         outputs: Iterable[str] | None = None,
         on_event: Callable[[Event], None] | None = None,
+        previews: bool = False,
     ) -> Run:
         """A run that goes as far as one iterates over it (or calls its `finish`).
 
         Args:
             outputs: Names of the outputs to make; by default all.
+            previews: Have nodes with a `preview` hook make a small picture of each value, as an event.
         """
         given = dict(inputs or {})
         runtime = self.runtime(workflow)
@@ -102,7 +107,8 @@ class Engine:
         described = provenance.record(workflow, values)
         runtime = self.runtime(workflow, described)
         ended = self._ended(described, program) if self._disk is not None else None
-        return Run(self._executor, program, values, wanted, runtime, self._header_for(runtime), on_event, ended)
+        header = self._header_for(runtime)
+        return Run(self._executor, program, values, wanted, runtime, header, on_event, ended, previews)
 
     def _ended(self, described: Mapping[str, Any], program: Program) -> Callable[[Run], None]:
         """Writes down what a run was made from, once it has ended."""
@@ -116,7 +122,10 @@ class Engine:
                 "dtype": run.runtime.dtype,
                 "fingerprints": run.fingerprints,
             }
-            self._journal.record(described["workflow"], record, run.lengths)
+            if self._noted is not None and self._noted.done():
+                self._noted.result()  # raises what went wrong then
+            # by a thread of its own: a run does not wait for a database
+            self._noted = self._clerk.submit(self._journal.record, described["workflow"], record, run.lengths)
 
         return write
 
@@ -201,12 +210,16 @@ class Engine:
             self._disk.types = registry.types
 
     def flush(self) -> None:
-        """Wait until all values are on disk."""
+        """Wait until all values are on disk, and all runs in the journal."""
         if self._disk is not None:
             self._disk.flush()
+        if self._noted is not None:
+            self._noted.result()
 
     def close(self) -> None:
         """Write what is still to be written."""
+        self.flush()
+        self._clerk.shutdown()
         if self._disk is not None:
             self._disk.close()
 

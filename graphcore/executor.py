@@ -59,8 +59,8 @@ class Executor:
             return entry, "disk"
         return None
 
-    def _keep(self, task: Task, entry: Entry) -> None:
-        """Put a new value into the tiers where it is worth its bytes.
+    def _keep(self, task: Task, entry: Entry) -> str:
+        """Put a new value into the tiers where it is worth its bytes; says where it went.
 
         `replay` is what it takes to make the value again from what is on disk; `lineage` the same since the last
         step of a loop, so that every step of an expensive loop is on disk even where its noise prediction is.
@@ -68,10 +68,12 @@ class Executor:
         replay, lineage = self._cost(task)
         self._memory.put(task.key, entry, replay)
         worth = WORTH_SECONDS + entry.bytes / READ_BYTES_PER_SECOND
-        if (replay > worth or (task.checkpoint and lineage > worth)) and self._disk is not None:
+        stored = self._disk is not None and (replay > worth or (task.checkpoint and lineage > worth))
+        task.replay, task.lineage = 0.0 if stored else replay, 0.0 if task.checkpoint else lineage
+        if stored and self._disk is not None:
             self._disk.put(task.key, entry)
-            replay = 0.0
-        task.replay, task.lineage = replay, 0.0 if task.checkpoint else lineage
+            return "kept in memory and on disk"
+        return "kept in memory: quicker to make again than to read back" if self._disk is not None else "kept in memory"
 
     @staticmethod
     def _cost(task: Task) -> tuple[float, float]:
@@ -229,10 +231,11 @@ class Executor:
         task.seconds = seconds
         task.entry_bytes = codec.size(outputs)
         self._inherit(task, said)
+        kept = "not kept: it has an effect outside"
         if task.type.pure:
-            self._keep(task, Entry(outputs, seconds, task.entry_bytes, task.notes))
+            kept = self._keep(task, Entry(outputs, seconds, task.entry_bytes, task.notes))
         run = task.run
-        run.tell_finished(task, shared, said)
+        run.tell_finished(task, result, shared, said, kept)
         run.settle(task)
         run.let_go(task)
 

@@ -22,7 +22,6 @@ from graphcore.workflow import (
     MISSING,
     Link,
     ListOf,
-    Written,
     Loop,
     Map,
     Node,
@@ -32,6 +31,7 @@ from graphcore.workflow import (
     Value,
     Workflow,
     WorkflowInput,
+    Written,
 )  # fmt: skip
 
 

@@ -17,11 +17,11 @@ def home() -> Path:
     Raises:
         StepgraphError: the user has no home folder and no variable says another.
     """
-    if chosen := os.environ.get("STEPGRAPH_HOME"):
-        return Path(chosen).expanduser().absolute()
-    if os.path.isabs(caches := os.environ.get("XDG_CACHE_HOME", "")):
-        return Path(caches) / "stepgraph"
     try:
+        if chosen := os.environ.get("STEPGRAPH_HOME"):
+            return Path(chosen).expanduser().absolute()
+        if os.path.isabs(caches := os.environ.get("XDG_CACHE_HOME", "")):
+            return Path(caches) / "stepgraph"
         return Path.home() / ".cache" / "stepgraph"
     except RuntimeError as error:
         raise StepgraphError("there is no home folder for the cache; set STEPGRAPH_HOME to a folder") from error

@@ -29,7 +29,6 @@ from graphcore.workflow import (
     MISSING,
     Link,
     ListOf,
-    Written,
     Loop,
     Map,
     Node,
@@ -38,13 +37,16 @@ from graphcore.workflow import (
     Switch,
     Value,
     Workflow,
+    Written,
 )  # fmt: skip
 
 UNKNOWN: Any = type("Unknown", (), {"__repr__": lambda self: "UNKNOWN", "__bool__": lambda self: False})()
 """Stands for a value of which nothing is known."""
 
-_CALLS = 100_000
-"""Hooks called in one check; maps within maps could ask for any number."""
+_STEPS = 300_000
+"""Nodes looked at in one check; maps within maps could ask for any number. What comes after is unknown."""
+_BODY = 20
+"""Steps that going through a body counts for, besides its nodes."""
 _ROWS = 64
 """Iterations of a map that are looked at one by one."""
 _LENGTH = 4096
@@ -150,7 +152,7 @@ class Interpreter:
 
     def __init__(self, registry: Registry, faulty: frozenset[tuple[str, str]] = frozenset()) -> None:
         self.registry, self.faulty = registry, faulty
-        self._calls = _CALLS
+        self._left = _STEPS
         self._orders: dict[int, list[str]] = {}
         self._hooks: dict[str, _Hook | None] = {}
 
@@ -174,6 +176,7 @@ class Interpreter:
 
     def frame(self, nodes: Mapping[str, Node], values: Mapping[str, Any], place: _Place) -> Frame:
         frame = Frame(nodes, values, place)
+        self._left -= _BODY
         if (names := self._orders.get(id(nodes))) is None:
             names = self._orders[id(nodes)] = order(nodes)[0]  # nodes in a circle are left out
         for name in names:
@@ -182,6 +185,9 @@ class Interpreter:
         return frame
 
     def node(self, node: Node, frame: Frame) -> Mapping[str, Any]:
+        self._left -= 1
+        if self._left < 0:
+            return {}
         if isinstance(node, NodeCall):
             return self.call_node(node, frame)
         if isinstance(node, Switch):
@@ -227,9 +233,8 @@ class Interpreter:
     ) -> Mapping[str, Any]:
         """The outputs of a node as its `infer` hook states them."""
         hook = self.hook(node_type)
-        if hook is None or self._calls <= 0 or not hook.required <= arguments.keys():
+        if hook is None or not hook.required <= arguments.keys():
             return {}
-        self._calls -= 1
         known = {name: value for name, value in arguments.items() if hook.names is None or name in hook.names}
         try:
             result = hook.function(**known)
@@ -343,6 +348,8 @@ class Interpreter:
             frame.problems.setdefault(node.name, []).extend(body.found(node.outputs.values()))
             for name, value in node.outputs.items():
                 gathered[name].append(body.value(value))
+            if self._left < 0:
+                return {}
         if rows is None:
             return {}
         return {name: UNKNOWN if UNKNOWN in _by_identity(found) else found for name, found in gathered.items()}

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from graphcore import ports
+from graphcore import docstring, ports
 from graphcore.errors import DeclarationError
 from graphcore.workflow import MISSING, SCOPE_NAMES
 
@@ -201,7 +201,9 @@ def _read(
     except NameError as error:
         raise DeclarationError(f"node `{name}` ({function.__module__}): a type is not known: {error}") from error
     parameters = inspect.signature(function).parameters
-    inputs = {p.name: _input(name, p, hints) for p in parameters.values()}
+    doc = inspect.getdoc(function) or ""
+    helps = docstring.arguments(doc)
+    inputs = {p.name: _input(name, p, hints, helps.get(p.name, "")) for p in parameters.values()}
     if "return" not in hints:
         raise DeclarationError(f"node `{name}` has no return type; write `-> Latents`, say, or `-> None`")
     outputs, single = _outputs(name, hints["return"])
@@ -210,13 +212,12 @@ def _read(
         asks = tuple(inspect.signature(fingerprint).parameters)
         if strangers := [ask for ask in asks if ask not in inputs]:
             raise DeclarationError(f"node `{name}`: its fingerprint asks for `{strangers[0]}`, which is no parameter")
-    doc = inspect.getdoc(function) or ""
     return NodeType(
         name, function, category, doc, inputs, outputs, single, pure, batch, infer, fingerprint, asks, preview
     )  # fmt: skip
 
 
-def _input(function: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Port:
+def _input(function: str, parameter: inspect.Parameter, hints: Mapping[str, Any], text: str) -> Port:
     where = f"node `{function}`, parameter `{parameter.name}`"
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
         raise DeclarationError(f"{where}: ports have names; `*args`, `**kwargs` and positional-only cannot be ports")
@@ -225,7 +226,7 @@ def _input(function: str, parameter: inspect.Parameter, hints: Mapping[str, Any]
     if parameter.name not in hints:
         raise DeclarationError(f"{where} has no type; write `{parameter.name}: int`, say")
     default = MISSING if parameter.default is parameter.empty else parameter.default
-    port = Port(parameter.name, hints[parameter.name], default)
+    port = Port(parameter.name, hints[parameter.name], default, text)
     if default is not MISSING and default is not None:
         if not port.literal:
             raise DeclarationError(

@@ -8,8 +8,10 @@ import platform
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from graphcore import reader
@@ -51,7 +53,7 @@ def record(workflow: Workflow, inputs: Mapping[str, Any], keys: Mapping[str, str
         "files": {name: workflow.text, **reader.texts(workflow)},
         "inputs": {name: _findable(workflow, name, value) for name, value in inputs.items()},
         "keys": dict(keys or {}),
-        "environment": environment(),
+        "environment": dict(environment()),
     }
 
 
@@ -63,10 +65,12 @@ def _findable(workflow: Workflow, name: str, value: Any) -> Any:
     described = workflow.inputs.get(name)
     if described is None or described.type != "path" or not isinstance(value, str):
         return value
-    beside = workflow.path is not None and (workflow.path.parent / value).exists()
-    if not Path(value).is_absolute() and (beside or not Path(value).exists()):
+    base = workflow.path.parent if workflow.path is not None else Path()
+    found = next((place for place in (base / value, Path(value)) if place.exists()), None)
+    beside = found == base / value and not Path(value).is_absolute() and ".." not in Path(value).parts
+    if found is None or beside:
         return value
-    path, home = Path(os.path.abspath(value)), Path.home()
+    path, home = Path(os.path.abspath(found)), Path.home()
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
@@ -92,7 +96,8 @@ def restore(record: Mapping[str, Any], folder: Path) -> Path:
     return folder / main
 
 
-def environment() -> dict[str, str]:
+@cache
+def environment() -> Mapping[str, str]:
     """Versions of Python and of the libraries that make pictures, and the platform; imports none of them."""
     found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
     for name in LIBRARIES:
@@ -100,7 +105,7 @@ def environment() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
-    return found
+    return MappingProxyType(found)
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

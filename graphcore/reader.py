@@ -16,7 +16,6 @@ from typing import Any
 from graphcore import shipped, source
 from graphcore.described import show
 from graphcore.errors import Problem
-from graphcore.form import NAME
 from graphcore.input_reader import InputReader
 from graphcore.places import JsonPath
 from graphcore.source import Source
@@ -26,7 +25,6 @@ from graphcore.workflow import (
     SCOPE_NAMES,
     Link,
     ListOf,
-    Written,
     Loop,
     Map,
     Node,
@@ -35,6 +33,7 @@ from graphcore.workflow import (
     Switch,
     Value,
     Workflow,
+    Written,
 )  # fmt: skip
 
 VERSION = 1

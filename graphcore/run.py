@@ -75,12 +75,13 @@ class Run:
         header: Callable[[NodeType], bytes],
         on_event: Callable[[Event], None] | None,
         on_end: Callable[[Run], None] | None = None,
+        previews: bool = False,
     ) -> None:
         self.runtime, self.tally = runtime, Tally()
         self.lengths: dict[str, int] = {}
         self.fingerprints: dict[str, str] = {}
         self._executor, self._program, self._wanted, self._on_event = executor, program, wanted, on_event
-        self.inputs, self._on_end = inputs, on_end
+        self.inputs, self._on_end, self._previews = inputs, on_end, previews
         self._events: deque[Event] = deque()
         self._listening = on_event is not None
         self._cancelled = threading.Event()
@@ -257,15 +258,27 @@ class Run:
         if self._listening and task.type is not None:
             self.tell("started", node=task.path, type=task.type.name, key=task.key.hex())
 
-    def tell_finished(self, task: Task, shared: int, own_notes: tuple[str, ...]) -> None:
+    def tell_finished(self, task: Task, result: Any, shared: int, own_notes: tuple[str, ...], kept: str) -> None:
         self.tally.ran += 1
         self.tally.node_seconds += task.seconds
         if self._listening and task.type is not None:
             self._tell_notes(task, own_notes)
+            if self._previews and task.type.preview is not None:
+                self._preview(task, task.type.preview, result)
             self.tell(
                 "finished", node=task.path, type=task.type.name, key=task.key.hex(), seconds=task.seconds,
-                bytes=task.entry_bytes, total=shared,
+                bytes=task.entry_bytes, total=shared, message=kept,
             )  # fmt: skip
+
+    def _preview(self, task: Task, preview: Callable[[Any], bytes | None], result: Any) -> None:
+        """A picture that cannot be made costs the picture, not the run."""
+        try:
+            picture = preview(result)
+        except Exception as error:
+            self.tell("note", node=task.path, message=f"no preview: {type(error).__name__}: {error}")
+            return
+        if picture is not None:
+            self.tell("preview", node=task.path, key=task.key.hex(), preview=picture)
 
     def _tell_notes(self, task: Task, notes: tuple[str, ...]) -> None:
         for text in notes:

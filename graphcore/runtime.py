@@ -32,9 +32,13 @@ class Runtime:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def readable(self, path: str | Path) -> Path:
-        """The real path of a file or folder to read; refuses what lies outside `roots` (symbolic links resolved)."""
+        """The real path of a file or folder to read; refuses what lies outside `roots` (symbolic links resolved).
+
+        A relative path is looked for in `base`, in the current folder, then in each of `roots`.
+        """
         wanted = Path(path).expanduser()
-        places = [wanted] if wanted.is_absolute() else [self.base / wanted, Path.cwd() / wanted]
+        search = (self.base, Path.cwd(), *(self.roots or ()))
+        places = [wanted] if wanted.is_absolute() else [folder / wanted for folder in search]
         real = next((place for place in places if place.exists()), places[0]).resolve()
         if self.roots is not None and not any(real.is_relative_to(root.resolve()) for root in self.roots):
             folders = ", ".join(str(root) for root in self.roots)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -10,10 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from graphcore import safetensors_file
+from graphcore.runtime import runtime
+
 DTYPES = ("float32", "float16", "bfloat16", "float64")
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 """Device files of which one exists on a Linux machine with a usable GPU."""
+
+Named = Mapping[str, Any]
+"""Torch tensors and NumPy arrays by name."""
+
+
+# -- what a tensor is -----------------------------------------------------------------------------------------------
 
 
 def is_tensor(value: Any) -> bool:
@@ -23,47 +33,214 @@ def is_tensor(value: Any) -> bool:
 
 
 def nbytes(tensor: Any) -> int:
-    """Bytes of the storage that a tensor (or array) keeps alive."""
+    """Bytes of the memory that a tensor (or array) keeps alive."""
     if isinstance(tensor, np.ndarray):
-        return int(tensor.nbytes)
-    return int(tensor.untyped_storage().nbytes())
+        return int(_owner(tensor).nbytes)
+    try:
+        return int(tensor.untyped_storage().nbytes())
+    except (NotImplementedError, RuntimeError):
+        return int(tensor.element_size() * tensor.numel())  # sparse and other tensors without plain memory
 
 
 def storage_id(tensor: Any) -> int:
     """Equal for tensors that share memory."""
-    return id(tensor) if isinstance(tensor, np.ndarray) else int(tensor.untyped_storage()._cdata)
+    if isinstance(tensor, np.ndarray):
+        return id(_owner(tensor))
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        return id(tensor)
 
 
-def serialise(tensors: dict[str, Any], metadata: dict[str, str]) -> bytes:
-    """Tensors as the bytes of a safetensors file; every tensor is brought to the CPU and made contiguous."""
-    if not tensors:
-        from safetensors.numpy import save as save_numpy
-
-        return save_numpy({}, metadata)
-    from safetensors.torch import save
-
-    return save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}, metadata)
+def _owner(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
-def deserialise(data: bytes) -> dict[str, Any]:
-    """The tensors of the bytes of a safetensors file, on the CPU."""
-    from safetensors.torch import load
-
-    return load(data)
-
-
-def from_numpy(array: np.ndarray[Any, Any]) -> Any:
+def unfit(tensor: Any) -> str | None:
+    """Why a tensor (or array) cannot be stored, as the plural of what it is; None where it can."""
+    if isinstance(tensor, np.ndarray):
+        known = safetensors_file.CODES.get(tensor.dtype.name) is not None and tensor.dtype.isnative
+        return None if known else f"arrays of {tensor.dtype}"
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape).copy())
+    if type(tensor) is not torch.Tensor:
+        return f"tensors of type {type(tensor).__qualname__}"
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        return f"{tensor.layout} tensors on device {tensor.device.type}"
+    return None if dtype_name(tensor) in safetensors_file.CODES else f"tensors of {tensor.dtype}"
 
 
-def to_device(tensor: Any, device: str) -> Any:
-    return tensor.to(device)
+def dtype_name(tensor: Any) -> str:
+    """`float32` for tensors and arrays alike."""
+    return str(tensor.dtype).removeprefix("torch.")
 
 
-def device_of(tensor: Any) -> str:
-    return "cpu" if isinstance(tensor, np.ndarray) else str(tensor.device)
+# -- to files and back ----------------------------------------------------------------------------------------------
+
+
+def serialise(tensors: Named, metadata: Mapping[str, str]) -> bytes:
+    """Tensors as the bytes of a safetensors file."""
+    return b"".join(file_parts(tensors, metadata))
+
+
+def file_parts(tensors: Named, metadata: Mapping[str, str]) -> Iterator[memoryview]:
+    """The parts of a safetensors file one after the other, without a copy of the whole."""
+    shapes = {name: (dtype_name(tensor), tuple(tensor.shape)) for name, tensor in tensors.items()}
+    header = safetensors_file.Header.plan(shapes, metadata)
+    yield memoryview(header.encode())
+    for name in header.places:
+        yield _buffer(tensors[name])
+
+
+def file_size(tensors: Named, metadata: Mapping[str, str]) -> int:
+    """Bytes of the file that `file_parts` makes."""
+    shapes = {name: (dtype_name(tensor), tuple(tensor.shape)) for name, tensor in tensors.items()}
+    header = safetensors_file.Header.plan(shapes, metadata)
+    return len(header.encode()) + header.data_size
+
+
+def read_file(
+    readinto: Callable[[memoryview], None], size: int, arrays: Callable[[str], bool]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors and metadata of a safetensors file, each tensor in memory of its own.
+
+    Args:
+        readinto: Fills a buffer with the next bytes of the file, or raises.
+        size: Bytes of the file.
+        arrays: Whether a name stands for a NumPy array; torch is not imported for these.
+
+    Raises:
+        ValueError: the header is not one that `file_parts` writes.
+    """
+    header = safetensors_file.Header.read(readinto, size)
+    found: dict[str, Any] = {}
+    for name, place in header.places.items():
+        found[name] = empty = (_empty_array if arrays(name) else _empty_tensor)(place)
+        if buffer := _buffer(empty):
+            readinto(buffer)
+    return found, dict(header.metadata)
+
+
+def _buffer(tensor: Any) -> memoryview:
+    """The bytes of a tensor in the order of its elements; its own memory where it is contiguous on the CPU."""
+    if isinstance(tensor, np.ndarray):
+        return np.asarray(tensor, order="C").reshape(-1).view(np.uint8).data
+    import torch
+
+    flat = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy().data)
+
+
+def _empty_tensor(place: safetensors_file.Place) -> Any:
+    import torch
+
+    return torch.empty(place.shape, dtype=getattr(torch, place.dtype))
+
+
+def _empty_array(place: safetensors_file.Place) -> Any:
+    return np.empty(place.shape, dtype=place.dtype)
+
+
+def strides(tensor: Any) -> list[int] | None:
+    """The strides of a tensor whose elements are not in row-major order; None where they are, or where gaps lie
+    between them.
+
+    Sums over other strides may round otherwise, so that a value from the disk must lie in memory as it did.
+    """
+    if tensor.is_contiguous():
+        return None
+    extent = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length > 1 and stride:
+            if stride != extent:
+                return None
+            extent *= length
+    return list(tensor.stride())
+
+
+def restore(tensor: Any, kind: str, strides: Sequence[int] | None) -> Any:
+    """A tensor on the kind of device and with the strides that it had."""
+    if kind != "cpu":
+        device = runtime().device
+        tensor = tensor.to(device if device_kind(device) == kind else kind)
+    if strides is None:
+        return tensor
+    import torch
+
+    once = tensor[tuple(slice(None) if stride else slice(1) for stride in strides)]
+    placed = torch.empty_strided(once.shape, strides, dtype=once.dtype, device=once.device)
+    return placed.copy_(once).expand(tensor.shape)
+
+
+def as_array(tensor: Any) -> np.ndarray[Any, Any]:
+    """A tensor of the CPU as a NumPy array; arrays stay as they are."""
+    array: np.ndarray[Any, Any] = tensor if isinstance(tensor, np.ndarray) else tensor.numpy()
+    return array
+
+
+# -- copies that no run waits for -----------------------------------------------------------------------------------
+
+
+def marks(tensors: Iterable[Any]) -> list[Any]:
+    """Events after which the GPU tensors are computed: record them in the thread that queued the work."""
+    torch = sys.modules["torch"]
+    devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+    return [torch.cuda.current_stream(device).record_event() for device in sorted(devices, key=str)]
+
+
+def uses_gpu() -> bool:
+    """Whether this process has begun to use a CUDA device (then its tensors may not be computed yet)."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_initialized()
+
+
+def to_host(tensors: Named, marks: Sequence[Any]) -> dict[str, Any]:
+    """The tensors on the CPU; copies from a GPU go over a stream of their own, so that only the caller waits.
+
+    The caller holds the tensors until this returns.
+
+    Args:
+        marks: What `marks` recorded for these tensors.
+    """
+    copies = dict(tensors)
+    if not marks:
+        return copies
+    import torch
+
+    for device in sorted({tensor.device for tensor in tensors.values() if _on_cuda(tensor)}, key=str):
+        stream = _side_stream(device)
+        with torch.cuda.stream(stream):
+            for mark in marks:
+                stream.wait_event(mark)
+            for name, tensor in tensors.items():
+                if _on_cuda(tensor) and tensor.device == device:
+                    copies[name] = _pinned_copy(tensor)
+        stream.synchronize()
+    return copies
+
+
+def _on_cuda(tensor: Any) -> bool:
+    return is_tensor(tensor) and bool(tensor.is_cuda)
+
+
+@cache
+def _side_stream(device: Any) -> Any:
+    import torch
+
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _pinned_copy(tensor: Any) -> Any:
+    """Begin a copy into memory that the GPU can write to by itself; complete once the stream is."""
+    import torch
+
+    source = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    return torch.empty(source.shape, dtype=source.dtype, pin_memory=True).copy_(source, non_blocking=True)
+
+
+# -- devices --------------------------------------------------------------------------------------------------------
 
 
 @cache

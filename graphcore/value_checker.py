@@ -14,7 +14,7 @@ from graphcore.registry import Registry
 from graphcore.scope import ANYTHING, Scope, fits, list_of, literal_type, union
 from graphcore.source import Source
 from graphcore.suggest import Suggester, listing
-from graphcore.workflow import MISSING, SCOPE_NAMES, Link, ListOf, Written, Loop, Map, Node, Value
+from graphcore.workflow import MISSING, SCOPE_NAMES, Link, ListOf, Loop, Map, Node, Value, Written
 
 
 class ValueChecker:

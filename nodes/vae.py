@@ -97,7 +97,9 @@ def vae_encode(vae: VaeModel, image: Image, generators: Generators) -> Encoded:
     _check_image(config, image, generators)
     space, opened = _space(config), noise.torch_generators(generators)
     with weights.use(vae, _precision(vae)) as module, torch.no_grad():
-        pixels = (2.0 * image.pixels - 1.0).to(vae.device, weights.torch_dtype(_precision(vae)))
+        # The layout in which pictures from files reach the VAE in diffusers; another one moves the last bits.
+        layout = torch.channels_last
+        pixels = (2.0 * image.pixels - 1.0).to(vae.device, weights.torch_dtype(_precision(vae)), memory_format=layout)
         rows = [pixels[min(k, len(pixels) - 1) :][:1] for k in range(len(opened))]
         drawn = [module.encode(row).latent_dist.sample(one) for row, one in zip(rows, opened, strict=True)]
         samples = torch.cat(drawn)

@@ -35,7 +35,8 @@ class _Kept:
     __slots__ = ("bytes", "density", "entry", "key", "priority", "used")
 
     def __init__(self, key: bytes, entry: Entry, size: int, density: float, priority: float, used: int) -> None:
-        self.key, self.entry, self.bytes, self.density = key, entry, size, density
+        self.key, self.bytes, self.density = key, size, density
+        self.entry: Entry | None = entry
         self.priority, self.used = priority, used
 
 
@@ -79,11 +80,12 @@ class MemoryCache:
         if size > self._limit:
             return
         density = worth / size if worth > 0.0 else 0.0
-        gone: list[_Kept] = []  # values are let go after the lock: freeing them may run code of theirs
+        gone: list[Entry | None] = []  # values are let go after the lock: freeing them may run code of theirs
         with self._lock:
             if (old := self._kept.pop(key, None)) is not None:
                 self._bytes -= old.bytes
-                gone.append(old)
+                gone.append(old.entry)
+                old.entry = None  # its place in the heap stays for a while, but must not hold the value
             self._uses = used = self._uses + 1
             priority = self._clock + density
             self._kept[key] = kept = _Kept(key, entry, size, density, priority, used)
@@ -96,7 +98,7 @@ class MemoryCache:
 
     def shrink(self, bytes: int) -> int:
         """Let entries go until at most `bytes` are held; returns the bytes freed."""
-        gone: list[_Kept] = []
+        gone: list[Entry | None] = []
         with self._lock:
             before = self._bytes
             self._evict(bytes, gone)
@@ -117,7 +119,7 @@ class MemoryCache:
                 len(self._kept), self._bytes, self._limit, self._hits, self._misses, self._evicted,
             )  # fmt: skip
 
-    def _evict(self, limit: int, gone: list[_Kept]) -> None:
+    def _evict(self, limit: int, gone: list[Entry | None]) -> None:
         """Let go what has the lowest priority, until at most `limit` bytes are held."""
         heap = self._heap
         while self._bytes > limit and heap:
@@ -132,7 +134,7 @@ class MemoryCache:
                 self._clock = kept.priority
                 self._bytes -= kept.bytes
                 self._evicted += 1
-                gone.append(kept)
+                gone.append(kept.entry)
 
     def _tidy(self) -> None:
         """Drop ranks of entries that were replaced."""

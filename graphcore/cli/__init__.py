@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options: argparse.Namespace | None = None
     try:
         options = _parser(arguments).parse_args(arguments)
-        return int(options.main(options))
+        code = int(options.main(options))
+        sys.stdout.flush()  # here, where a reader that has left can be told from a failure
+        return code
     except SystemExit as stop:  # argparse has said what it had to say
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
     except KeyboardInterrupt:

@@ -53,6 +53,7 @@ class Board:
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
+        self._open: dict[str, Row] = {}
         self.ran = 0
         self.cached: Counter[str] = Counter()
         self._notes: set[tuple[str, str]] = set()
@@ -85,20 +86,29 @@ class Board:
 
     def close(self) -> None:
         """The run is over: loops, which nobody announces the end of, are over too."""
-        for row in list(self.rows.values()):
+        for row in list(self._open.values()):
             if row.step or row.ran or row.cached:
                 self._finish(row)
 
     @property
     def active(self) -> list[Row]:
         """Rows at work, in the order in which they began."""
-        return [row for row in list(self.rows.values()) if not row.done and (row.active or row.loop)]
+        return [row for row in list(self._open.values()) if row.active or row.loop]
 
     def _expand(self, event: Event) -> None:
         label = plain(event.node)
-        if (row := self.rows.get(label)) is None or row.done:
-            row = self.rows[label] = Row(label, loop=True)
+        if label not in self._open:
+            self.rows.pop(label, None)
+        row = self._row(label)
         row.loop, row.total, row.step = True, event.total, 0
+
+    def _row(self, label: str) -> Row:
+        """The row of a label, open; one that was thought to be done goes on."""
+        if (row := self._open.get(label)) is None:
+            row = self.rows.setdefault(label, Row(label))
+            row.done = False
+            self._open[label] = row
+        return row
 
     def _rows(self, path: str) -> Iterator[Row]:
         """The rows that an event of a node is about: its own at the top level, else those of its loops."""
@@ -106,18 +116,16 @@ class Board:
         for match in ITERATION.finditer(path):
             inside = True
             label = plain(path[: match.start()])
-            row = self.rows.setdefault(label, Row(label, loop=True))
-            row.done = False
+            row = self._row(label)
+            row.loop = True
             row.step = max(row.step, int(match.group(1)) + 1)
             yield row
         if not inside:
-            if path not in self.rows:
-                self.rows[path] = Row(path)
-            yield self.rows[path]
+            yield self._row(path)
 
     def _finish_loops_before(self, path: str) -> None:
         """Nobody announces the end of a loop: it is over once its last step is done and a node after it starts."""
-        loops = [row for row in self.rows.values() if row.loop and not row.done]
+        loops = [row for row in self._open.values() if row.loop]
         inside = plain(path)
         for row in loops:
             over = row.step == row.total and not row.active and not inside.startswith(f"{row.label}.")
@@ -147,6 +155,7 @@ class Board:
     def _finish(self, row: Row) -> None:
         if not row.done:
             row.done = True
+            self._open.pop(row.label, None)
             self._finished.append(row)
 
 

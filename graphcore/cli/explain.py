@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from graphcore.cli import options as shared
@@ -31,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    with TemporaryDirectory() as folder:
-        wanted = target.load(shipped.find(options.file), Path(folder))
+    with ExitStack() as stack:
+        wanted = target.load(shipped.find(options.file), stack)
         given = settings.read(wanted.workflow, options.set, known=wanted.values)
         found = _explanations(wanted, given, options)
     if options.json:

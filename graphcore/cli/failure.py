@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback as tracebacks
 from pathlib import Path
@@ -27,7 +28,7 @@ def report(error: Exception, *, traceback: bool = False) -> int:
         traceback: Show all frames, also for mistakes of the user.
     """
     if isinstance(error, BrokenPipeError):  # `stepgraph nodes | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     if traceback or not isinstance(error, (StepgraphError, OSError)):
         tracebacks.print_exception(error, file=sys.stderr)  # ours is a bug: the frames are what helps

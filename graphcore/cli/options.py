@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graphcore import shipped
 from graphcore.cli import text
 
 if TYPE_CHECKING:
@@ -68,9 +69,9 @@ def add_roots(parser: argparse.ArgumentParser) -> None:
 
 
 def roots(options: argparse.Namespace, files: Iterable[Path], given: Iterable[Path]) -> tuple[Path, ...]:
-    """What nodes may read: the folders of the workflow's files, what the person named, nothing else."""
+    """What nodes may read: the folders of the workflow's files, the shipped ones, what the person named; no other."""
     folders = dict.fromkeys(path.parent.absolute() for path in sorted(files))
-    return (*folders, *given, *(root.absolute() for root in options.root))
+    return (*folders, *shipped.folders(), *given, *(root.absolute() for root in options.root))
 
 
 def plugin_folders(options: argparse.Namespace) -> list[Path]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from graphcore import provenance
@@ -16,7 +15,6 @@ from graphcore.cli import options as shared
 from graphcore.cli import outputs, settings, shipped, target, text
 from graphcore.cli.interrupt import interrupts
 from graphcore.cli.progress import progress, summary
-from graphcore.cli.target import Target
 from graphcore.events import Event
 
 if TYPE_CHECKING:
@@ -42,7 +40,6 @@ class Session:
         self.plugins: Plugins = shared.load_plugins(options)
         self._engine: Engine | None = None
         self._roots: tuple[Path, ...] = ()
-        self._restored: Path | None = None
         self._run: Run | None = None
 
     def run(self) -> list[Path]:
@@ -52,18 +49,22 @@ class Session:
             StepgraphError: whatever keeps it from ending well.
         """
         begin = time.monotonic()
-        wanted = target.load(self.path, self._folder())
+        wanted = target.load(self.path, self._stack)
         given = settings.read(wanted.workflow, self._options.set, known=wanted.values)
         roots = shared.roots(self._options, target.files(wanted.workflow), given.paths)
         engine = self._engine_for(roots)
         values = {**wanted.values, **given.values}
-        self._run = run = engine.start(wanted.workflow, values)
-        with progress() as shown, interrupts(run.cancel):
-            for event in run:
-                shown(event)
-                for listen in self._listeners:
-                    listen(event)
-        record = _record(wanted, values, run)
+        shown = progress()
+        listeners: tuple[Listener, ...] = (shown, *self._listeners)
+
+        def tell(event: Event) -> None:
+            for listen in listeners:
+                listen(event)
+
+        self._run = run = engine.start(wanted.workflow, values, on_event=tell)
+        with shown, interrupts(run.cancel):
+            run.finish()
+        record = _record(run)
         written = outputs.write(run.outputs, self._options.out, record, self.plugins.registry.types)
         for path in written:
             print(path, flush=True)
@@ -89,16 +90,6 @@ class Session:
         if self._engine is not None:
             self._engine.use(self.plugins.registry)
 
-    def _folder(self) -> Path:
-        """Where the workflow of a picture is laid down for as long as the session lasts."""
-        if self._restored is None:
-            from graphcore.home import home
-
-            home().mkdir(parents=True, exist_ok=True)
-            self._restored = Path(mkdtemp(prefix="picture-", dir=home()))
-            self._stack.callback(_remove, self._restored)
-        return self._restored
-
     def _engine_for(self, roots: tuple[Path, ...]) -> Engine:
         if self._engine is None or roots != self._roots:
             from graphcore.engine import Engine
@@ -120,19 +111,18 @@ class Session:
         return self._engine
 
 
-def _record(wanted: Target, values: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """The provenance of a run's outputs."""
-    from graphcore.engine import complete
-
-    made = provenance.record(wanted.workflow, complete(wanted.workflow, values), run.keys)
-    made["environment"] |= {"device": run.runtime.device, "dtype": run.runtime.dtype}
-    return made
+def _record(run: Run) -> dict[str, Any]:
+    """The provenance of a run's outputs: what the engine knows, their keys, the device."""
+    made = dict(run.runtime.provenance)
+    surroundings = {"device": run.runtime.device, "dtype": run.runtime.dtype}
+    return {**made, "keys": run.keys, "environment": {**made["environment"], **surroundings}}
 
 
 def _compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Say what differs between the run that made a picture and this one."""
-    before, after = (one.get("environment") for one in (then, now))
-    found = provenance.differences(before if isinstance(before, dict) else {}, after if isinstance(after, dict) else {})
+    before, after = then.get("environment"), now["environment"]
+    before = before if isinstance(before, dict) else {}
+    found = provenance.differences(before, {name: after[name] for name in after if name in before})
     keys = then.get("keys")
     for name, key in now["keys"].items():
         known = keys.get(name) if isinstance(keys, dict) else None
@@ -142,9 +132,3 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         print("same environment and same keys as when the picture was made", file=sys.stderr)
     for line in found:
         print(text.paint("differs:", "yellow", sys.stderr), text.printable(line), file=sys.stderr)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

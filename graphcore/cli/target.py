@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from graphcore import provenance, reader
+from graphcore.cli import shipped
 from graphcore.errors import CheckFailed, StepgraphError
+from graphcore.home import home
 from graphcore.workflow import Loop, Map, Node, SubWorkflow, Workflow
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
@@ -28,11 +32,11 @@ class Target:
     record: Mapping[str, Any] | None = None
 
 
-def load(path: Path, folder: Path) -> Target:
+def load(path: Path, stack: ExitStack) -> Target:
     """Read a workflow, or the one that a picture holds.
 
     Args:
-        folder: Where the workflow of a picture is laid down; it must stay as long as the target is used.
+        stack: Removes the files of a picture's workflow in the end; until then problems can show their lines.
 
     Raises:
         CheckFailed: with what is wrong with the file.
@@ -44,8 +48,25 @@ def load(path: Path, folder: Path) -> Target:
     inputs = record.get("inputs")
     if not isinstance(inputs, dict):
         raise StepgraphError(f"the record in {path} names no inputs; it was not written by `stepgraph run`")
-    workflow = _read(provenance.restore(record, folder))
+    workflow = _original(record) or _read(provenance.restore(record, stack.enter_context(_temporary_folder())))
     return Target(workflow, {name: value for name, value in inputs.items() if name in workflow.inputs}, record)
+
+
+def _original(record: Mapping[str, Any]) -> Workflow | None:
+    """The shipped workflow that made a picture, if it is still the same: it finds the files beside it."""
+    path = shipped.workflows().get(str(record.get("workflow")).removesuffix(".json"))
+    if path is None:
+        return None
+    workflow = _read(path)
+    return workflow if provenance.record(workflow, {})["files"] == record.get("files") else None
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """An empty folder below STEPGRAPH_HOME, where all else lies that is ours."""
+    home().mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="picture-", dir=home()) as folder:
+        yield Path(folder)
 
 
 def is_picture(path: Path) -> bool:

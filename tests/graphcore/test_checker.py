@@ -1,5 +1,7 @@
 """What the checker finds in a graph: one mistake, one problem, at its exact place, with the likely fix."""
 
+# ruff: noqa: E501 (a table has one case per line)
+
 from __future__ import annotations
 
 import copy
@@ -21,7 +23,10 @@ LOOP: dict[str, Any] = {
     "carry": {"code": {"from": "code"}},
     "body": {
         "nodes": {
-            "picture": {"type": "decode", "inputs": {"coder": {"from": "inputs.coder"}, "code": {"from": "carry.code"}}},
+            "picture": {
+                "type": "decode",
+                "inputs": {"coder": {"from": "inputs.coder"}, "code": {"from": "carry.code"}},
+            },
             "next": {"type": "encode", "inputs": {"coder": {"from": "inputs.coder"}, "picture": {"from": "picture"}}},
             "text": {"type": "name_of", "inputs": {"number": {"from": "index"}}},
         },

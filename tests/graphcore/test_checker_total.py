@@ -1,5 +1,7 @@
 """No input makes the checker raise: bytes, texts, and workflows with anything changed anywhere."""
 
+# ruff: noqa: E501 (a table has one case per line)
+
 from __future__ import annotations
 
 import copy
@@ -22,7 +24,13 @@ WORDS = [
 ]  # fmt: skip
 NAMES = st.sampled_from(WORDS) | st.text(max_size=5)
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | NAMES | st.just(10**400) | st.builds(lambda n: {"from": n}, NAMES)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | NAMES
+    | st.just(10**400)
+    | st.builds(lambda n: {"from": n}, NAMES)
 )
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=8
@@ -31,7 +39,9 @@ VALUES = st.recursive(
 
 def places(value: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) in a JSON value."""
-    steps = list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    steps = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
     return [found for key, inner in steps for found in [(value, key), *places(inner)]]
 
 

@@ -93,7 +93,9 @@ def test_a_value_that_comes_through_a_link_meets_the_bounds_of_the_port(value: i
 
 def test_one_iteration_tells_the_shapes_of_a_loop() -> None:
     body = {
-        "nodes": {"code": {"type": "encode", "inputs": {"coder": link("inputs.coder"), "picture": link("inputs.photo")}}},
+        "nodes": {
+            "code": {"type": "encode", "inputs": {"coder": link("inputs.coder"), "picture": link("inputs.photo")}}
+        },
         "carry": {"code": link("code")},
         "collect": {"codes": link("code")},
     }
@@ -197,5 +199,9 @@ def test_a_file_is_checked_with_what_each_use_gives_it(tmp_path: Path) -> None:
 def test_maps_in_maps_have_an_end() -> None:
     node: dict[str, Any] = {"type": "add", "inputs": {"value": 1.0}}
     for _ in range(12):
-        node = {"type": "map", "each": {"i": list(range(20))}, "body": {"nodes": {"n": node}, "outputs": {"o": link("n")}}}
+        node = {
+            "type": "map",
+            "each": {"i": list(range(20))},
+            "body": {"nodes": {"n": node}, "outputs": {"o": link("n")}},
+        }
     assert problems_of(workflow({"n": node}), models=True) == []

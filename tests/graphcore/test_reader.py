@@ -1,5 +1,7 @@
 """Mistakes of form, each with its place; files that name files."""
 
+# ruff: noqa: E501 (a table has one case per line)
+
 from __future__ import annotations
 
 import json
@@ -10,7 +12,7 @@ import pytest
 
 from graphcore import Workflow, reader, shipped
 from graphcore.errors import CheckFailed, Problem
-from graphcore.workflow import MISSING, Link, ListOf, Written, Loop, Map, NodeCall, SubWorkflow, Switch
+from graphcore.workflow import MISSING, Link, ListOf, Loop, Map, NodeCall, SubWorkflow, Switch, Written
 from tests.graphcore.small_world import place_of
 
 LEAST = '{"stepgraph": 1, "nodes": {"a": {"type": "t"}}, "outputs": {"x": {"from": "a"}}}'
@@ -143,7 +145,7 @@ def test_a_mistake_of_form_is_one_problem_at_its_place(
     text: str, code: str, needle: str, node: str, port: str, words: str
 ) -> None:
     problems = found(text)
-    if "typ\"" in text and "type" not in text.split("typ\"")[0]:
+    if 'typ"' in text and "type" not in text.split('typ"')[0]:
         problems = [problem for problem in problems if problem.code != "unknown-key"]
     assert len(problems) == 1, [problem.describe() for problem in problems]
     [problem] = problems
@@ -282,7 +284,9 @@ def test_a_workflow_and_its_files_can_be_taken_along(tmp_path: Path) -> None:
 def test_a_shipped_workflow_is_used_by_its_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library, work = tmp_path / "library", tmp_path / "work"
     write(library, common=uses("part.json"), part=LEAST)
-    write(work, top=uses("common"), path=uses("library/common"), own=uses("part.json"), part=LEAST.replace('"x"', '"y"'))
+    write(
+        work, top=uses("common"), path=uses("library/common"), own=uses("part.json"), part=LEAST.replace('"x"', '"y"')
+    )
     monkeypatch.setattr(shipped, "folders", lambda: (library,))
     top = Workflow.load(work / "top.json").nodes["s0"]
     assert isinstance(top, SubWorkflow)

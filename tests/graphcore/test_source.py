@@ -23,7 +23,9 @@ JSON = st.recursive(
 
 def paths(value: Any, at: source.JsonPath = ()) -> list[tuple[source.JsonPath, Any]]:
     found = [(at, value)]
-    for step, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for step, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
         found += paths(inner, (*at, step))
     return found
 
@@ -69,7 +71,7 @@ def test_any_bytes_give_data_or_a_problem(data: bytes) -> None:
     ("text", "line", "column", "words"),
     [
         ('{"a": 1,}', 1, 8, "a comma before `}`"),
-        ('[1,\n 2,\n]', 2, 3, "a comma before `]`"),
+        ("[1,\n 2,\n]", 2, 3, "a comma before `]`"),
         ('{"a": 1 // one\n}', 1, 9, "JSON has no comments"),
         ('{\n  # one\n  "a": 1}', 2, 3, "JSON has no comments"),
         ('{"a": 1,\n /* b */ "b": 2}', 2, 2, "JSON has no comments"),
@@ -81,7 +83,7 @@ def test_any_bytes_give_data_or_a_problem(data: bytes) -> None:
         ('{"a": "x', 1, 7, "without its closing quote"),
         ('{"a": "x\ny"}', 1, 9, "line break"),
         ('{"a": [1, 2', 1, 12, "ends too early"),
-        ('{} {}', 1, 4, "more text after the end"),
+        ("{} {}", 1, 4, "more text after the end"),
         ("1" * 5000, 1, 1, "thousands of digits"),
         ("", 1, 1, "empty"),
         (" \n ", 1, 1, "empty"),

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
 from graphcore import StepgraphError, provenance
-from graphcore.workflow import Written, Map, SubWorkflow, Workflow, WorkflowInput
+from graphcore.workflow import Map, SubWorkflow, Workflow, WorkflowInput, Written
 from nodes.types import Image
 
 RECORD = {

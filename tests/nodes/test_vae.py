@@ -20,6 +20,9 @@ from tests.nodes.conftest import TinyModel
 
 vae = sys.modules["nodes.vae"]
 
+LAYOUT = torch.channels_last
+"""In which the pipelines' image processor gives pictures from files to the VAE (a tensor it gives as it is)."""
+
 
 def _latents(space: LatentSpace, *shape: int) -> Latents:
     return Latents(torch.randn(shape, generator=torch.Generator().manual_seed(0)), space)
@@ -63,7 +66,7 @@ def test_encode_is_the_img2img_pipelines(tiny_model: TinyModel, pictures: int) -
     model = load_model(path)
     seeds = (5, 6, 7)
     oracle = [torch.Generator().manual_seed(seed) for seed in seeds]
-    pixels = img2img.image_processor.preprocess(image.pixels)
+    pixels = img2img.image_processor.preprocess(image.pixels).to(memory_format=LAYOUT)
     with torch.no_grad():
         expected = img2img.prepare_latents(pixels, None, 3, 1, torch.float32, torch.device("cpu"), oracle)
     encoded = vae_encode(model.vae, image, Generators(seeds))
@@ -109,7 +112,7 @@ def test_a_shift_is_added_and_taken_away(tmp_path: Path) -> None:
     latents = _latents(model.latent_space, 1, 4, 16, 16)
     with torch.no_grad():
         raw = pipeline.vae.decode(latents.samples / 0.5 + 0.1).sample
-        posterior = pipeline.vae.encode(2 * _picture(1, 3, 32, 32).pixels - 1).latent_dist
+        posterior = pipeline.vae.encode((2 * _picture(1, 3, 32, 32).pixels - 1).to(memory_format=LAYOUT)).latent_dist
     assert torch.equal(vae_decode(model.vae, latents).pixels, (raw / 2 + 0.5).clamp(0, 1))
     encoded = vae_encode(model.vae, _picture(1, 3, 32, 32), Generators((3,)))
     expected = (posterior.sample(torch.Generator().manual_seed(3)) - 0.1) * 0.5

@@ -50,6 +50,7 @@ def _quotient(a: float, b: float) -> float:
 def speak(text: str) -> str:
     """Says a note."""
     note(f"said {text}")
+    time.sleep(0.03)
     return text
 
 

@@ -1,0 +1,132 @@
+"""The shipped workflow txt2img against StableDiffusionPipeline: same weights, seeds and settings, same bits (CPU, fp32)."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+
+from nodes import resources
+from nodes.schedulers import SchedulerName
+from tests.nodes import tiny
+from tests.parity import oracle
+from tests.parity.shipped import with_steps, workflow
+
+STEPS = 5
+NAMES = get_args(SchedulerName)
+ROW_TOLERANCE = 1e-4
+"""Largest difference, relative to the largest latent, of an image made in a batch and alone: the libraries behind the
+UNet add up in another order for another batch size (some 1e-6 a call), and guidance multiplies that by its scale."""
+
+
+def test_the_oracle_knows_every_scheduler():
+    assert set(oracle.SCHEDULERS) == set(NAMES)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, tiny_model, name, prediction_type, guidance_scale):
+    pipeline, model = tiny_model(prediction_type)
+    expected = oracle.txt2img(
+        pipeline, "a red apple", name=name, seeds=[3], num_inference_steps=STEPS, guidance_scale=guidance_scale
+    )
+    found = engine.run(
+        workflow("txt2img"), model=model, prompt="a red apple", seed=3, steps=STEPS, scheduler=name,
+        guidance_scale=guidance_scale,
+    )  # fmt: skip
+    assert torch.isfinite(expected.pixels).all()
+    assert torch.equal(found.latents.samples, expected.steps[-1])
+    assert torch.equal(found.image.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_step_equals_the_pipelines_callback(engine, tiny_model, name):
+    pipeline, model = tiny_model()
+    expected = oracle.txt2img(pipeline, "the cat", name=name, seeds=[4], num_inference_steps=STEPS, guidance_scale=4.0)
+    found = engine.run(
+        with_steps("txt2img"), model=model, prompt="the cat", seed=4, steps=STEPS, scheduler=name, guidance_scale=4.0
+    )
+    assert len(found.steps) == len(expected.steps) >= STEPS
+    for step, latents in zip(found.steps, expected.steps, strict=True):
+        assert torch.equal(step.samples, latents)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
+@pytest.mark.parametrize("name", ["ddim", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "ddpm", "sa_solver", "lcm"])
+def test_a_batch_equals_the_pipeline_with_a_list_of_generators(engine, tiny_model, name, guidance_scale):
+    pipeline, model = tiny_model()
+    seeds = [11, 12, 13]
+    expected = oracle.txt2img(
+        pipeline, "a cat", name=name, seeds=seeds, num_inference_steps=STEPS, guidance_scale=guidance_scale
+    )
+    found = engine.run(
+        workflow("txt2img"), model=model, prompt="a cat", seed=11, batch_size=3, steps=STEPS, scheduler=name,
+        guidance_scale=guidance_scale,
+    )  # fmt: skip
+    assert torch.equal(found.latents.samples, expected.steps[-1])
+    assert torch.equal(found.image.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_of_a_batch_is_the_image_made_alone(engine, tiny_model, name):
+    model = tiny_model()[1]
+    settings = {"model": model, "prompt": "a cat", "steps": STEPS, "scheduler": name, "guidance_scale": 3.0}
+    batch = engine.run(workflow("txt2img"), **settings, seed=20, batch_size=3).latents.samples
+    alone = [engine.run(workflow("txt2img"), **settings, seed=20 + k).latents.samples for k in range(3)]
+    difference = (batch - torch.cat(alone)).abs().max() / batch.abs().max()
+    assert difference < ROW_TOLERANCE
+    assert (alone[0] - alone[1]).abs().max() / batch.abs().max() > 0.1, "other seeds make other images"
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_eta_of_ddim(engine, tiny_model, eta):
+    pipeline, model = tiny_model()
+    settings = {"guidance_scale": 7.5, "eta": eta}
+    expected = oracle.txt2img(pipeline, "a cat", name="ddim", seeds=[5], num_inference_steps=STEPS, **settings)
+    plain = engine.run(workflow("txt2img"), model=model, prompt="a cat", seed=5, steps=STEPS, scheduler="ddim")
+    found = engine.run(
+        workflow("txt2img"), model=model, prompt="a cat", seed=5, steps=STEPS, scheduler="ddim", **settings
+    )
+    assert not torch.equal(plain.latents.samples, found.latents.samples)
+    assert torch.equal(found.latents.samples, expected.steps[-1])
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_sizes_and_a_negative_prompt(engine, tiny_model, prediction_type):
+    """24 x 40 latents: neither square nor the size that the model was made for."""
+    pipeline, model = tiny_model(prediction_type)
+    settings = {"negative_prompt": "on the cat", "guidance_scale": 7.5, "width": 80, "height": 48}
+    expected = oracle.txt2img(pipeline, "a red apple", seeds=[6], num_inference_steps=STEPS, **settings)
+    found = engine.run(workflow("txt2img"), model=model, prompt="a red apple", seed=6, steps=STEPS, **settings)
+    assert found.latents.samples.shape == (1, 4, 24, 40)
+    assert found.image.pixels.shape == (1, 3, 48, 80)
+    assert torch.equal(found.image.pixels, expected.pixels)
+
+
+def test_a_prompt_longer_than_the_text_encoder_takes(engine, tiny_model):
+    pipeline, model = tiny_model()
+    prompt = tiny.long_prompt()
+    expected = oracle.txt2img(pipeline, prompt, seeds=[7], num_inference_steps=2, guidance_scale=7.5)
+    found = engine.run(workflow("txt2img"), model=model, prompt=prompt, seed=7, steps=2, guidance_scale=7.5)
+    assert torch.equal(found.image.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize("name", ["default", "dpmpp_2m_karras", "euler_ancestral"])
+def test_the_embedded_model(engine, emoji, name):
+    """With the workflow's own defaults for all else, as a newcomer runs it."""
+    shipped = workflow("txt2img")
+    steps, scale = shipped.inputs["steps"].default, shipped.inputs["guidance_scale"].default
+    expected = oracle.txt2img(emoji, "a frog", name=name, seeds=[8], num_inference_steps=steps, guidance_scale=scale)
+    found = engine.run(shipped, prompt="a frog", seed=8, scheduler=name)
+    assert torch.equal(found.image.pixels, expected.pixels)
+
+
+@pytest.fixture(scope="module")
+def emoji():
+    from diffusers import StableDiffusionPipeline
+
+    folder = resources.model_folder("emoji")
+    made = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)
+    return made
