@@ -211,7 +211,7 @@ def size(value: Any) -> int:
         return fixed
     if kind is str:
         return sys.getsizeof(value)
-    return sum(_sizes(value))
+    return _size(value)
 
 
 def tensors_in(value: Any) -> Iterator[Any]:
@@ -221,18 +221,19 @@ def tensors_in(value: Any) -> Iterator[Any]:
             yield item
 
 
-def _sizes(value: Any) -> Iterator[int]:
+def _size(value: Any) -> int:
+    total = 0
     storages: set[int] = set()
     for item in _walk(value):
-        kind = type(item)
-        if (fixed := _FIXED.get(kind)) is not None:
-            yield fixed
+        if (fixed := _FIXED.get(type(item))) is not None:
+            total += fixed
         elif tensors.is_tensor(item) or isinstance(item, np.ndarray):
             if (storage := tensors.storage_id(item)) not in storages:
                 storages.add(storage)
-                yield tensors.nbytes(item)
+                total += tensors.nbytes(item)
         else:
-            yield sys.getsizeof(item)
+            total += sys.getsizeof(item)
+    return total
 
 
 def _walk(value: Any) -> Iterator[Any]:

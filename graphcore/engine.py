@@ -105,6 +105,7 @@ class Engine:
         values = complete(workflow, given)
         wanted = self._wanted(workflow, program, outputs)
         described = provenance.record(workflow, values)
+        described["environment"] |= {"device": runtime.device, "dtype": runtime.dtype}
         runtime = self.runtime(workflow, described)
         ended = self._ended(described, program) if self._disk is not None else None
         header = self._header_for(runtime)

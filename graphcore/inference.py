@@ -22,7 +22,6 @@ from graphcore.places import JsonPath
 from graphcore.program import links, outer_values, select_case
 from graphcore.registry import Registry, short_name
 from graphcore.runtime import Runtime, _runtime
-from graphcore.shapes import TensorSpec
 from graphcore.source import Source
 from graphcore.topology import order
 from graphcore.workflow import (
@@ -73,12 +72,12 @@ def infer(
         faulty: Nodes with errors already found, as (file, node path): nothing is inferred from them.
     """
     base = workflow.path.parent if workflow.path is not None else Path.cwd()
-    with _surrounded(base):
+    with surrounded(base):
         return Interpreter(registry, faulty).run(workflow, inputs)
 
 
 @contextmanager
-def _surrounded(base: Path) -> Iterator[None]:
+def surrounded(base: Path) -> Iterator[None]:
     """A runtime for hooks that ask for one; that of a run, if there is one."""
     if _runtime.get(None) is not None:
         yield
@@ -91,19 +90,25 @@ def _surrounded(base: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where the nodes of a frame stand: the file, the path of their object in it, what their names begin with in the
-    file (`local`) and in all (`full`).
+class Place:
+    """Where the nodes of a frame stand.
+
+    Args:
+        at: Path of their object in the file.
+        local, full: What their names begin with in the file, and in all.
+        calls: How often each of them runs; None if that is not known.
     """
 
     source: Source
     at: JsonPath
     local: str
     full: str
+    calls: int | None
 
-    def body(self, node: str) -> _Place:
+    def body(self, node: str, count: int | None) -> Place:
         at = (*self.at, node, "body", "nodes")
-        return _Place(self.source, at, f"{self.local}{node}.", f"{self.full}{node}.")
+        calls = None if count is None or self.calls is None else self.calls * count
+        return Place(self.source, at, f"{self.local}{node}.", f"{self.full}{node}.", calls)
 
 
 @dataclass
@@ -112,7 +117,7 @@ class Frame:
 
     nodes: Mapping[str, Node]
     values: Mapping[str, Any]
-    place: _Place
+    place: Place
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     problems: dict[str, list[Problem]] = field(default_factory=dict)
     chosen: dict[str, list[Value]] = field(default_factory=dict)
@@ -130,8 +135,8 @@ class Frame:
         items = [self.value(item) for item in value.items]
         return UNKNOWN if UNKNOWN in _by_identity(items) else items
 
-    def found(self, wanted: Iterable[Value]) -> list[Problem]:
-        """Problems of the nodes that the wanted values surely need: what a switch leaves out does not count."""
+    def needed(self, wanted: Iterable[Value]) -> set[str]:
+        """The nodes that the wanted values surely need: what a switch leaves out does not count."""
         seen: set[str] = set()
         stack = [link.node for value in wanted for link in links(value)]
         while stack:
@@ -141,7 +146,7 @@ class Frame:
             read = self.chosen.get(name)
             values = outer_values(self.nodes[name]) if read is None else read
             stack.extend(link.node for value in values for link in links(value))
-        return [problem for name, problems in self.problems.items() if name in seen for problem in problems]
+        return seen
 
 
 class Interpreter:
@@ -162,27 +167,38 @@ class Interpreter:
             value = inputs.get(name, known.default)
             usable = value is not MISSING and described.refusal(known, value) is None
             values[f"inputs.{name}"] = value if usable else UNKNOWN
-        outputs, problems = self.workflow(workflow, values, "")
+        outputs, problems = self.workflow(workflow, values, "", 1)
         return Inferred(list(dict.fromkeys(problems)), outputs)
 
     def workflow(
-        self, workflow: Workflow, values: Mapping[str, Any], prefix: str
+        self, workflow: Workflow, values: Mapping[str, Any], prefix: str, calls: int | None
     ) -> tuple[dict[str, Any], list[Problem]]:
-        place = _Place(Source(workflow.path, workflow.text), ("nodes",), "", prefix)
+        place = Place(Source(workflow.path, workflow.text), ("nodes",), "", prefix, calls)
         wanted = list(workflow.outputs.values())
-        frame = self.frame(workflow.nodes, values, place)
+        frame = self.frame(workflow.nodes, wanted, values, place)
         outputs = {name: frame.value(value) for name, value in workflow.outputs.items()}
-        return outputs, frame.found(wanted)
+        return outputs, self.found(frame, wanted)
 
-    def frame(self, nodes: Mapping[str, Node], values: Mapping[str, Any], place: _Place) -> Frame:
+    def frame(
+        self, nodes: Mapping[str, Node], wanted: Sequence[Value], values: Mapping[str, Any], place: Place
+    ) -> Frame:
         frame = Frame(nodes, values, place)
         self._left -= _BODY
         if (names := self._orders.get(id(nodes))) is None:
-            names = self._orders[id(nodes)] = order(nodes)[0]  # nodes in a circle are left out
+            asked = frame.needed(wanted)
+            names = [name for name in order(nodes)[0] if name in asked]  # nodes in a circle are left out
+            self._orders[id(nodes)] = names
         for name in names:
             if (place.source.name, place.local + name) not in self.faulty:
                 frame.results[name] = self.node(nodes[name], frame)
         return frame
+
+    def found(self, frame: Frame, wanted: Iterable[Value]) -> list[Problem]:
+        """The problems of a frame, once it is filled."""
+        if not frame.problems:
+            return []
+        needed = frame.needed(wanted)
+        return [problem for name, problems in frame.problems.items() if name in needed for problem in problems]
 
     def node(self, node: Node, frame: Frame) -> Mapping[str, Any]:
         self._left -= 1
@@ -239,17 +255,21 @@ class Interpreter:
         try:
             result = hook.function(**known)
             return _outputs(node_type, result)
-        except InputError as error:
-            message = f"wants {error.expected}, got {error.got}"
-            self.wrong(frame, node.name, "model", message, error.port, expected=error.expected, got=error.got,
-                       fix=error.fix)  # fmt: skip
         except StepgraphError as error:
-            self.wrong(frame, node.name, "model", str(error))
+            self.refused(frame, node.name, error)
         except Exception as error:  # foreign code: a hook may raise anything
             name = short_name(node_type.name)
-            self.wrong(frame, node.name, "infer", f"the infer hook of `{name}` failed: {_say(error)}",
+            self.wrong(frame, node.name, "infer", f"the infer hook of `{name}` failed: {say_error(error)}",
                        fix=f"this is a mistake in the code of `{name}`, not in the workflow")  # fmt: skip
         return {}
+
+    def refused(self, frame: Frame, node: str, error: StepgraphError) -> None:
+        """A node, or its hook, refuses what it is given."""
+        if isinstance(error, InputError):
+            message = f"wants {error.expected}, got {error.got}"
+            self.wrong(frame, node, "model", message, error.port, expected=error.expected, got=error.got, fix=error.fix)
+        else:
+            self.wrong(frame, node, "model", str(error))
 
     def hook(self, node_type: NodeType) -> _Hook | None:
         if node_type.name not in self._hooks:
@@ -301,7 +321,7 @@ class Interpreter:
                 message = f"wants {refused[0]}, got {refused[1]} from `{given}`"
                 self.wrong(frame, node.name, "literal", message, name, expected=refused[0], got=refused[1])
                 values[f"inputs.{name}"] = UNKNOWN
-        outputs, problems = self.workflow(node.workflow, values, f"{frame.place.full}{node.name}.")
+        outputs, problems = self.workflow(node.workflow, values, f"{frame.place.full}{node.name}.", frame.place.calls)
         frame.problems.setdefault(node.name, []).extend(problems)
         return outputs
 
@@ -322,8 +342,9 @@ class Interpreter:
         for _ in range(2):
             before = after
             carried = {f"carry.{name}": value for name, value in before.items()}
-            body = self.frame(node.nodes, {**values, **carried, "index": 0}, frame.place.body(node.name))
-            frame.problems.setdefault(node.name, []).extend(body.found(wanted))
+            place = frame.place.body(node.name, count)
+            body = self.frame(node.nodes, wanted, {**values, **carried, "index": 0}, place)
+            frame.problems.setdefault(node.name, []).extend(self.found(body, wanted))
             after = {name: body.value(node.next[name]) if name in node.next else UNKNOWN for name in first}
             if count == 1 or all(_same(before[name], after[name]) for name in first):
                 break
@@ -339,13 +360,14 @@ class Interpreter:
             self.length(node, {name: known.length for name, known in items.items()}, frame)
         rows = _rows([known.all for known in items.values()], node.mode)
         sample = rows if rows is not None else [tuple(known.first for known in items.values())]
-        values = self.entering(node, frame)
+        values, wanted = self.entering(node, frame), list(node.outputs.values())
+        place = frame.place.body(node.name, None if rows is None else 1)
         gathered: dict[str, list[Any]] = {name: [] for name in node.outputs}
         for index, row in enumerate(sample):
             each = {f"each.{name}": item for name, item in zip(items, row, strict=True)}
             number = index if rows is not None else UNKNOWN
-            body = self.frame(node.nodes, {**values, **each, "index": number}, frame.place.body(node.name))
-            frame.problems.setdefault(node.name, []).extend(body.found(node.outputs.values()))
+            body = self.frame(node.nodes, wanted, {**values, **each, "index": number}, place)
+            frame.problems.setdefault(node.name, []).extend(self.found(body, wanted))
             for name, value in node.outputs.items():
                 gathered[name].append(body.value(value))
             if self._left < 0:
@@ -405,7 +427,7 @@ def _outputs(node_type: NodeType, result: Any) -> Mapping[str, Any]:
     }
 
 
-def _say(error: Exception) -> str:
+def say_error(error: Exception) -> str:
     """An error of foreign code, with the line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
@@ -478,8 +500,8 @@ def _same(first: Any, second: Any) -> bool:
 def _outline(value: Any, depth: int = 6) -> Any:
     if value is UNKNOWN:
         return "unknown"
-    if isinstance(value, TensorSpec):
-        return value.shape, value.dtype
+    if isinstance(shape := getattr(value, "shape", None), tuple):  # a TensorSpec, a tensor, an array
+        return tuple(shape), str(getattr(value, "dtype", ""))
     if not depth:
         return type(value)
     if isinstance(value, (list, tuple)):

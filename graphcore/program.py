@@ -115,9 +115,13 @@ Code: TypeAlias = CallCode | ListCode | LoopCode | SwitchCode
 
 @dataclass(eq=False)
 class Scope:
-    """A sheet of slots and the nodes that fill it, in an order in which every node stands after what it needs."""
+    """A sheet of slots and the nodes that fill it, in an order in which every node stands after what it needs.
+
+    `carried` are the slots of a loop's body that the next iteration begins with.
+    """
 
     size: int = 0
+    carried: set[int] = field(default_factory=set)
     constants: dict[int, Any] = field(default_factory=dict)
     nodes: list[Code] = field(default_factory=list)
     producer: dict[int, Code] = field(default_factory=dict)
@@ -264,6 +268,7 @@ class _Builder:
             Carry(feed.name, feed.body, feed.outside, inner.value(following[feed.name], feed.name), out())
             for feed in carried.values()
         )
+        body.carried.update(carry.next for carry in carries)
         yields = tuple(Yield(name, inner.value(value, name), out()) for name, value in gathered.items())
         times = self.value(node.times, node.name) if isinstance(node, Loop) and node.times is not None else None
         mode = "zip" if isinstance(node, Loop) else node.mode

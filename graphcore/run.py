@@ -62,6 +62,7 @@ class Tally:
 class Run:
     """One execution. Iterate over it to drive it and to see its events; then read `outputs`.
 
+    The events of a step come when the step is done; who wants to hear of a node before it runs gives `on_event`.
     Whoever iterates (or calls `finish`) does the work, in his own thread; several runs of one engine take turns.
     """
 
@@ -83,6 +84,7 @@ class Run:
         self._executor, self._program, self._wanted, self._on_event = executor, program, wanted, on_event
         self.inputs, self._on_end, self._previews = inputs, on_end, previews
         self._events: deque[Event] = deque()
+        self._told: set[str] = set()
         self._listening = on_event is not None
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
@@ -128,6 +130,11 @@ class Run:
     def keys(self) -> dict[str, str]:
         """The content address of each output, hexadecimal."""
         return {name: _hex(self._frame.slots[slot]) for name, slot in self._wanted.items()}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the outputs: workflow, inputs, keys, versions, device."""
+        return {**self.runtime.provenance, "keys": self.keys}
 
     def cancel(self) -> None:
         """Stop before the next node; may be called from any thread. Finished steps stay in the cache."""
@@ -282,7 +289,9 @@ class Run:
 
     def _tell_notes(self, task: Task, notes: tuple[str, ...]) -> None:
         for text in notes:
-            self.tell("note", node=task.path, message=text)
+            if text not in self._told:  # values hand notes on: once is enough
+                self._told.add(text)
+                self.tell("note", node=task.path, message=text)
 
     def settle(self, task: Task) -> None:
         """A task has its value: wake those who wait for it."""

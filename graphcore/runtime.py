@@ -22,6 +22,8 @@ class Runtime:
         out: The folder that nodes may write to; None: nothing may be written.
         base: Folder against which relative paths are resolved (that of the workflow file).
         provenance: What made the values of this run (workflow, inputs, keys, versions), for files that record it.
+        pretended: None in a real run. In a deep check (tensors without content) a place for modules that are built
+            from their configuration alone; a node that looks at the content of a tensor leaves that out.
     """
 
     device: str = "cpu"
@@ -30,6 +32,7 @@ class Runtime:
     out: Path | None = None
     base: Path = field(default_factory=Path.cwd)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    pretended: dict[Any, Any] | None = None
 
     def readable(self, path: str | Path) -> Path:
         """The real path of a file or folder to read; refuses what lies outside `roots` (symbolic links resolved).

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -302,3 +304,91 @@ def memory_figures(device: str) -> str:
         free, total = torch.cuda.mem_get_info(device)
         return f"{device}: {free / 2**20:.0f} MiB free of {total / 2**20:.0f} MiB"
     return f"{device}"
+
+
+# -- tensors without content ----------------------------------------------------------------------------------------
+
+
+class Fakes:
+    """A session in which tensors have shapes but no content: what is computed costs neither time nor memory.
+
+    Enter `session` first; `cost` of what ran within is counted in floating-point operations and bytes.
+    """
+
+    def __init__(self) -> None:
+        self.flops = self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        with FakeTensorMode(allow_non_fake_inputs=True), _meter(self):
+            yield
+
+    def make(self, shape: Sequence[int], dtype: str) -> Any:
+        """A tensor without content; a single number is 0, for nodes that look at a timestep."""
+        import torch
+
+        kind: torch.dtype = getattr(torch, dtype)
+        return torch.empty(tuple(shape), dtype=kind) if shape else torch.tensor(0, dtype=kind)
+
+    def begin(self) -> None:
+        """Count operations, and the peak of memory, from here."""
+        self.flops, self.peak = 0, self.live
+
+    def note(self, tensor: Any) -> None:
+        """A tensor that an operation gave: its memory counts once, until it is freed."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self._known:
+            size = int(storage.nbytes())
+            self._known.add(key)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._freed, key, size).atexit = False
+
+    def _freed(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
+
+
+def is_content_needed(error: BaseException) -> bool:
+    """Whether an error says that an operation looks at the content of a tensor, which a fake one lacks."""
+    if isinstance(error, NotImplementedError):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}
+    told = {"DataDependentOutputException", "DynamicOutputShapeException", "UnsupportedOperatorException"}
+    if names & told or "DataDependent" in type(error).__name__:
+        return True
+    return any(word in str(error) for word in ("FakeTensor", "Fake Tensor", "fake tensor", "numpy", "tensor subclass"))
+
+
+def _meter(fakes: Fakes) -> Any:
+    """A dispatch mode that tells the session of every operation."""
+    from torch import Tensor
+    from torch.utils import _python_dispatch as dispatch
+    from torch.utils import flop_counter
+    from torch.utils._pytree import tree_leaves
+
+    def attention(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
+        count: Any = flop_counter.sdpa_flop_count
+        return int(count(query.shape, key.shape, value.shape))
+
+    mode: Any = dispatch.TorchDispatchMode
+
+    class Meter(mode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            operation = func._overloadpacket
+            counted = flop_counter.flop_registry.get(operation)
+            if counted is None and "scaled_dot_product" in str(operation) and "backward" not in str(operation):
+                counted = attention  # torch counts that of GPUs, not that of the CPU
+            if counted is not None:
+                fakes.flops += int(counted(*args, **(kwargs or {}), out_val=result))
+            for leaf in tree_leaves(result):
+                if isinstance(leaf, Tensor):
+                    fakes.note(leaf)
+            return result
+
+    return Meter()

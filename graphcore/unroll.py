@@ -194,6 +194,8 @@ class Unroller:
     def _resolve(self, frame: Frame, slot: int, ref: Ref) -> None:
         """Give a slot its key; wake what waits for it. A worklist, so that chains may be as long as they like."""
         frame.slots[slot] = ref
+        if slot in frame.scope.carried:
+            ref[0].checkpoint = True
         self._resolved.append((frame, slot, ref))
         if self._waking:
             return
@@ -255,10 +257,12 @@ class Unroller:
         task = self._tasks.get(key)
         if task is None or not type_.pure:  # equal calls, in whichever iterations, are one task
             self._tasks[key] = task = Task(self._run, next(self._order), frame, code.name, type_, refs, key)
-        out = code.out
+        out, carried = code.out, frame.scope.carried
         frame.slots[out] = (task, 0)
         for index in range(1, type_.width):
             frame.slots[out + index] = (task, index)
+        if carried and not carried.isdisjoint(range(out, out + type_.width)):
+            task.checkpoint = True
 
     def _content_parts(self, code: CallCode, refs: list[Ref]) -> list[bytes]:
         """What a node that reads files is: their content, not their names."""
@@ -328,9 +332,6 @@ class Unroller:
             frames.append(child)
             self._bind_late(child, frame, code, carried)
             carried = [(child, carry.next) for carry in code.carries]
-            for place in carried:
-                if (ref := child.slots[place[1]]) is not None:
-                    ref[0].checkpoint = True
         for carry, source in zip(code.carries, carried, strict=True):
             self._alias(frame, carry.out, source)
         for yielded in code.yields:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -74,9 +75,9 @@ class Image:
         Returns:
             The files, in the order of the batch.
         """
-        from nodes import png
-
-        return png.export(self, stem, provenance)
+        # By name: how a picture is written is no part of what it is, so that code stays out of the keys of nodes.
+        written: list[Path] = import_module("nodes.png").export(self, stem, provenance)
+        return written
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +183,7 @@ class ModelHandle:
     """
 
     __stepgraph_transient__ = True  # refers to files outside: never written to the cache
+    __stepgraph_weights__ = True  # a deep check runs the nodes that use it, on tensors without content
 
     folder: str
     class_name: str
@@ -206,6 +208,10 @@ class TextEncoderModel(ModelHandle):
 class TokenizerModel(ModelHandle):
     """Handle of a tokenizer."""
 
+    __stepgraph_weights__ = False
+
 
 class SchedulerConfig(ModelHandle):
     """The scheduler that a model comes with (configuration only)."""
+
+    __stepgraph_weights__ = False

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphcore import InputError, TensorSpec, node
+from nodes.images import preview
 from nodes.model_folder import settings
 from nodes.types import Generators, Image, Latents, LatentSpace, VaeModel
 
@@ -32,7 +33,7 @@ def infer_decode(vae: VaeModel | None = None, latents: Latents | None = None) ->
     return Image(pixels)
 
 
-@node(category="image", infer=infer_decode)
+@node(category="image", infer=infer_decode, preview=preview)
 def vae_decode(vae: VaeModel, latents: Latents) -> Image:
     """The pictures that latents stand for, values in [0, 1].
 

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import torch
 
 from graphcore import InputError, StepgraphError
-from graphcore.runtime import on_low_memory
+from graphcore.runtime import on_low_memory, runtime
 from nodes import model_folder
 from nodes.types import ModelHandle, TokenizerModel
 
@@ -57,7 +57,8 @@ def use(handle: ModelHandle, dtype: str | None = None) -> Iterator[Any]:
         StepgraphError: the files have changed since the handle was made, are gone, or do not fit the class.
     """
     key = (handle.digest, handle.device, dtype or handle.dtype)
-    if (pretended := _pretended.get()) is not None:
+    pretended = runtime().pretended if _pretended.get() is None else _pretended.get()
+    if pretended is not None:
         yield _pretend(pretended, handle, key)
         return
     held = _borrow(key) or _load_once(handle, key)

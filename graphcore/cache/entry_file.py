@@ -14,6 +14,9 @@ from graphcore import codec, tensors
 from graphcore.cache.entry import Entry
 from graphcore.cache.index import Row
 
+BLOCK = 2**20
+"""Bytes written or read and then hashed, while the processor's cache still has them."""
+
 
 class Damaged(ValueError):
     """A file that is not as it was written."""
@@ -41,9 +44,10 @@ class Packed:
         hasher = blake3()
         with open(path, "wb", buffering=0) as file:
             for part in self._parts():
-                hasher.update(part)
                 while part:
-                    part = part[file.write(part) :]
+                    count = file.write(part[:BLOCK])
+                    hasher.update(part[:count])
+                    part = part[count:]
         return hasher.digest()
 
     def _parts(self) -> Iterator[memoryview]:
@@ -77,7 +81,7 @@ def confirm(path: Path, row: Row) -> None:
     Raises:
         Damaged, OSError: as `read`.
     """
-    block = memoryview(bytearray(2**20))
+    block = memoryview(bytearray(BLOCK))
     with open(path, "rb", buffering=0) as file:
         reader, left = _Reader(file), _confirm_size(file, row)
         while left:
@@ -107,9 +111,8 @@ class _Reader:
         self._file, self.hasher = file, blake3()
 
     def readinto(self, buffer: memoryview) -> None:
-        part = buffer
-        while part:
-            if not (count := self._file.readinto(part)):
+        while buffer:
+            if not (count := self._file.readinto(buffer[:BLOCK])):
                 raise Damaged("its file is cut short")
-            part = part[count:]
-        self.hasher.update(buffer)
+            self.hasher.update(buffer[:count])
+            buffer = buffer[count:]

@@ -59,9 +59,12 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            if database.is_damage(error):
-                self._index.begin_anew(generation)
+            self._mend(error, generation)
             raise
+
+    def _mend(self, error: sqlite3.Error, generation: int) -> None:
+        if database.is_damage(error):
+            self._index.begin_anew(generation)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -76,8 +79,12 @@ class Store:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def has(self, key: bytes) -> bool:
-        with self._mending():
+        generation = self._index.generation
+        try:  # as `_mending`, which would take longer than the look-up
             return self._index.has(key)
+        except sqlite3.Error as error:
+            self._mend(error, generation)
+            raise
 
     def read(self, key: bytes, types: Mapping[str, type]) -> Entry | None:
         """The entry of a key, if there is one.

@@ -64,7 +64,7 @@ class Session:
         self._run = run = engine.start(wanted.workflow, values, on_event=tell)
         with shown, interrupts(run.cancel):
             run.finish()
-        record = _record(run)
+        record = run.provenance
         written = outputs.write(run.outputs, self._options.out, record, self.plugins.registry.types)
         for path in written:
             print(path, flush=True)
@@ -109,13 +109,6 @@ class Session:
             )
             self._roots = roots
         return self._engine
-
-
-def _record(run: Run) -> dict[str, Any]:
-    """The provenance of a run's outputs: what the engine knows, their keys, the device."""
-    made = dict(run.runtime.provenance)
-    surroundings = {"device": run.runtime.device, "dtype": run.runtime.dtype}
-    return {**made, "keys": run.keys, "environment": {**made["environment"], **surroundings}}
 
 
 def _compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -63,7 +63,7 @@ def _node(draw: st.DrawFn, kind: str, scope: tuple[str, ...], lists: tuple[str, 
         return shell
     body = draw(bodies((*inner, "carry.v"), ("inputs.l",), depth - 1))
     shell["inputs"]["l"] = {"from": draw(st.sampled_from(lists))}
-    shell["carry"] = {"v": draw(value)}
+    shell["carry"] = {"v": draw(st.sampled_from([0.0, 1.0, 2.5]))}  # an int could not go on as a float
     shell["body"] = {"nodes": body["nodes"], "carry": {"v": {"from": body["result"]}}}
     return shell
 

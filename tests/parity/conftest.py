@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from diffusers import StableDiffusionPipeline
 from PIL import Image as Pillow
 
 from graphcore import Engine
-from tests.nodes.conftest import tiny_model
+from tests.nodes import tiny
 from tests.parity.shipped import REGISTRY
 
-__all__ = ["engine", "picture", "tiny_model"]
+Model = Callable[[str], tuple[Any, str]]
 
 
 @pytest.fixture
@@ -22,6 +24,24 @@ def engine() -> Iterator[Engine]:
     in its last bits from the pipeline's."""
     with Engine(registry=REGISTRY, cache=None, device="cpu", dtype="float32") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """`model("v_prediction")` gives a tiny pipeline with random weights and the folder that it was loaded from.
+
+    Loaded, not as it was made: a scheduler that was made in memory remembers which of its settings were defaults, and
+    hands on only the others to a scheduler that takes its place; and the alignment of weights moves the last bits.
+    """
+    made: dict[str, tuple[Any, str]] = {}
+
+    def load(prediction_type: str = "epsilon") -> tuple[Any, str]:
+        if prediction_type not in made:
+            folder = tiny.save(tiny.tiny_pipeline(prediction_type), tmp_path_factory.mktemp("model"))
+            made[prediction_type] = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True), folder
+        return made[prediction_type]
+
+    return load
 
 
 @pytest.fixture(scope="session")

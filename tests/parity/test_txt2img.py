@@ -27,13 +27,13 @@ def test_the_oracle_knows_every_scheduler():
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, tiny_model, name, prediction_type, guidance_scale):
-    pipeline, model = tiny_model(prediction_type)
+def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, model, name, prediction_type, guidance_scale):
+    pipeline, folder = model(prediction_type)
     expected = oracle.txt2img(
         pipeline, "a red apple", name=name, seeds=[3], num_inference_steps=STEPS, guidance_scale=guidance_scale
     )
     found = engine.run(
-        workflow("txt2img"), model=model, prompt="a red apple", seed=3, steps=STEPS, scheduler=name,
+        workflow("txt2img"), model=folder, prompt="a red apple", seed=3, steps=STEPS, scheduler=name,
         guidance_scale=guidance_scale,
     )  # fmt: skip
     assert torch.isfinite(expected.pixels).all()
@@ -42,11 +42,11 @@ def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, tiny_model, nam
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_step_equals_the_pipelines_callback(engine, tiny_model, name):
-    pipeline, model = tiny_model()
+def test_every_step_equals_the_pipelines_callback(engine, model, name):
+    pipeline, folder = model()
     expected = oracle.txt2img(pipeline, "the cat", name=name, seeds=[4], num_inference_steps=STEPS, guidance_scale=4.0)
     found = engine.run(
-        with_steps("txt2img"), model=model, prompt="the cat", seed=4, steps=STEPS, scheduler=name, guidance_scale=4.0
+        with_steps("txt2img"), model=folder, prompt="the cat", seed=4, steps=STEPS, scheduler=name, guidance_scale=4.0
     )
     assert len(found.steps) == len(expected.steps) >= STEPS
     for step, latents in zip(found.steps, expected.steps, strict=True):
@@ -55,14 +55,14 @@ def test_every_step_equals_the_pipelines_callback(engine, tiny_model, name):
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
 @pytest.mark.parametrize("name", ["ddim", "euler_ancestral", "dpmpp_2m_sde", "dpmpp_sde", "ddpm", "sa_solver", "lcm"])
-def test_a_batch_equals_the_pipeline_with_a_list_of_generators(engine, tiny_model, name, guidance_scale):
-    pipeline, model = tiny_model()
+def test_a_batch_equals_the_pipeline_with_a_list_of_generators(engine, model, name, guidance_scale):
+    pipeline, folder = model()
     seeds = [11, 12, 13]
     expected = oracle.txt2img(
         pipeline, "a cat", name=name, seeds=seeds, num_inference_steps=STEPS, guidance_scale=guidance_scale
     )
     found = engine.run(
-        workflow("txt2img"), model=model, prompt="a cat", seed=11, batch_size=3, steps=STEPS, scheduler=name,
+        workflow("txt2img"), model=folder, prompt="a cat", seed=11, batch_size=3, steps=STEPS, scheduler=name,
         guidance_scale=guidance_scale,
     )  # fmt: skip
     assert torch.equal(found.latents.samples, expected.steps[-1])
@@ -70,9 +70,9 @@ def test_a_batch_equals_the_pipeline_with_a_list_of_generators(engine, tiny_mode
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_image_of_a_batch_is_the_image_made_alone(engine, tiny_model, name):
-    model = tiny_model()[1]
-    settings = {"model": model, "prompt": "a cat", "steps": STEPS, "scheduler": name, "guidance_scale": 3.0}
+def test_an_image_of_a_batch_is_the_image_made_alone(engine, model, name):
+    folder = model()[1]
+    settings = {"model": folder, "prompt": "a cat", "steps": STEPS, "scheduler": name, "guidance_scale": 3.0}
     batch = engine.run(workflow("txt2img"), **settings, seed=20, batch_size=3).latents.samples
     alone = [engine.run(workflow("txt2img"), **settings, seed=20 + k).latents.samples for k in range(3)]
     difference = (batch - torch.cat(alone)).abs().max() / batch.abs().max()
@@ -81,35 +81,35 @@ def test_an_image_of_a_batch_is_the_image_made_alone(engine, tiny_model, name):
 
 
 @pytest.mark.parametrize("eta", [0.5, 1.0])
-def test_eta_of_ddim(engine, tiny_model, eta):
-    pipeline, model = tiny_model()
+def test_eta_of_ddim(engine, model, eta):
+    pipeline, folder = model()
     settings = {"guidance_scale": 7.5, "eta": eta}
     expected = oracle.txt2img(pipeline, "a cat", name="ddim", seeds=[5], num_inference_steps=STEPS, **settings)
-    plain = engine.run(workflow("txt2img"), model=model, prompt="a cat", seed=5, steps=STEPS, scheduler="ddim")
+    plain = engine.run(workflow("txt2img"), model=folder, prompt="a cat", seed=5, steps=STEPS, scheduler="ddim")
     found = engine.run(
-        workflow("txt2img"), model=model, prompt="a cat", seed=5, steps=STEPS, scheduler="ddim", **settings
+        workflow("txt2img"), model=folder, prompt="a cat", seed=5, steps=STEPS, scheduler="ddim", **settings
     )
     assert not torch.equal(plain.latents.samples, found.latents.samples)
     assert torch.equal(found.latents.samples, expected.steps[-1])
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_sizes_and_a_negative_prompt(engine, tiny_model, prediction_type):
+def test_sizes_and_a_negative_prompt(engine, model, prediction_type):
     """24 x 40 latents: neither square nor the size that the model was made for."""
-    pipeline, model = tiny_model(prediction_type)
+    pipeline, folder = model(prediction_type)
     settings = {"negative_prompt": "on the cat", "guidance_scale": 7.5, "width": 80, "height": 48}
     expected = oracle.txt2img(pipeline, "a red apple", seeds=[6], num_inference_steps=STEPS, **settings)
-    found = engine.run(workflow("txt2img"), model=model, prompt="a red apple", seed=6, steps=STEPS, **settings)
+    found = engine.run(workflow("txt2img"), model=folder, prompt="a red apple", seed=6, steps=STEPS, **settings)
     assert found.latents.samples.shape == (1, 4, 24, 40)
     assert found.image.pixels.shape == (1, 3, 48, 80)
     assert torch.equal(found.image.pixels, expected.pixels)
 
 
-def test_a_prompt_longer_than_the_text_encoder_takes(engine, tiny_model):
-    pipeline, model = tiny_model()
+def test_a_prompt_longer_than_the_text_encoder_takes(engine, model):
+    pipeline, folder = model()
     prompt = tiny.long_prompt()
     expected = oracle.txt2img(pipeline, prompt, seeds=[7], num_inference_steps=2, guidance_scale=7.5)
-    found = engine.run(workflow("txt2img"), model=model, prompt=prompt, seed=7, steps=2, guidance_scale=7.5)
+    found = engine.run(workflow("txt2img"), model=folder, prompt=prompt, seed=7, steps=2, guidance_scale=7.5)
     assert torch.equal(found.image.pixels, expected.pixels)
 
 

@@ -1,0 +1,124 @@
+"""No built-in node writes into its inputs: every tensor of every input is looked at before and after every call."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from graphcore import Engine, Workflow, node
+from graphcore.node import NodeType, declared
+from graphcore.registry import Registry
+from nodes import resources
+from nodes.schedulers import SchedulerName
+from nodes.types import Latents
+from tests.parity.shipped import REGISTRY, workflow
+
+NAMES = get_args(SchedulerName)
+SEEN: set[str] = set()
+"""Node types that were called under watch."""
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors in a value, however deep."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from tensors(item)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from tensors(getattr(value, field.name))
+
+
+def containers(value: Any) -> Any:
+    """The structure of a value: a list that grew or a dictionary that changed shows here."""
+    if isinstance(value, Tensor):
+        return id(value)
+    if isinstance(value, Mapping):
+        return {name: containers(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [containers(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return [containers(getattr(value, field.name)) for field in dataclasses.fields(value)]
+    return value
+
+
+def watched(name: str, function: Any) -> Any:
+    """A function that fails if it changes what it is given."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        SEEN.add(name)
+        given = [arguments, named]
+        before = [(tensor, tensor._version, tensor.clone()) for tensor in tensors(given)]
+        structure = containers(given)
+        result = function(*arguments, **named)
+        assert containers(given) == structure, f"{name} changed a list or a dictionary of its inputs"
+        for tensor, version, copy in before:
+            assert tensor._version == version, f"{name} wrote into a tensor of its inputs"
+            assert torch.equal(tensor, copy), f"{name} changed a tensor of its inputs"
+        return result
+
+    return call
+
+
+def watch(type_: NodeType) -> NodeType:
+    batch = type_.batch and dataclasses.replace(type_.batch, run=watched(type_.name, type_.batch.run))
+    return dataclasses.replace(type_, function=watched(type_.name, type_.function), batch=batch)
+
+
+WATCHED = Registry({type_.name: watch(type_) for type_ in REGISTRY})
+
+
+@pytest.fixture
+def engine(tmp_path) -> Iterator[Engine]:
+    with Engine(registry=WATCHED, cache=tmp_path / "cache", device="cpu", dtype="float32", out=tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_step_of_any_scheduler_writes_into_its_inputs(engine, model, name):
+    folder = model()[1]
+    settings = {"model": folder, "steps": 5, "scheduler": name, "batch_size": 2, "eta": 0.5}
+    engine.run(workflow("txt2img"), **settings, guidance_scale=7.5)
+    engine.run(workflow("txt2img"), **settings, guidance_scale=1.0)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("ipndm", "pndm_prk")])
+def test_nor_does_image_to_image(engine, model, picture, name):
+    settings = {"model": model()[1], "steps": 4, "scheduler": name, "image": str(picture), "strength": 0.6}
+    engine.run(workflow("img2img"), **settings, width=48, height=32)
+
+
+def test_nor_do_the_workflows_of_many_pictures(engine, model):
+    engine.run(workflow("sampler_comparison"), model=model()[1], schedulers=["ddim", "euler"], step_counts=[1, 2])
+    engine.run(workflow("denoising_steps"), model=model()[1], steps=3)
+    save = """{"stepgraph": 1, "inputs": {"model": {"type": "path"}}, "nodes": {
+        "picture": {"type": "workflow", "path": "txt2img.json", "inputs": {"model": {"from": "inputs.model"}, "steps": 1}},
+        "saved": {"type": "save_image", "inputs": {"image": {"from": "picture.image"}}}},
+        "outputs": {"files": {"from": "saved"}}}"""
+    engine.run(Workflow.parse(save, resources.workflow_folder() / "saved.json"), model=model()[1])
+    assert {type_.name for type_ in REGISTRY} == SEEN, "a node type that no workflow here runs"
+
+
+@node(category="test")
+def careless(latents: Latents) -> Latents:
+    """Writes into its input."""
+    latents.samples.mul_(2)
+    return latents
+
+
+def test_a_node_that_does_is_caught():
+    found = declared(careless)
+    assert found is not None
+    with pytest.raises(AssertionError, match="careless wrote into a tensor"):
+        watch(found).function(Latents(torch.ones(1, 4, 2, 2), None))
