@@ -121,7 +121,7 @@ def _memo() -> Iterator[sqlite3.Connection]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "files.sqlite"
     try:
-        with contextlib.closing(database.connect(path, _TABLE, version=1, timeout=2)) as memo:
+        with contextlib.closing(database.connect(path, _TABLE, version=1, timeout=2)) as memo, database.errors():
             yield memo
     except sqlite3.Error as error:
         if database.is_damage(error):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from blake3 import blake3
@@ -35,14 +36,15 @@ def connect(path: Path, schema: str, version: int, timeout: float, *, log: bool 
     """
     database = sqlite3.connect(path, timeout=timeout, check_same_thread=False, isolation_level=None)
     try:
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute("PRAGMA mmap_size = 0")  # a file cut short would end the process, not raise
-        if log:
-            database.execute("PRAGMA journal_mode = WAL")
-        if _version(database) == 0:
-            _make(database, schema, version)
-        if _version(database) != version:
-            raise sqlite3.DatabaseError("made by another version")
+        with errors():
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute("PRAGMA mmap_size = 0")  # a file cut short would end the process, not raise
+            if log:
+                database.execute("PRAGMA journal_mode = WAL")
+            if _version(database) == 0:
+                _make(database, schema, version)
+            if _version(database) != version:
+                raise sqlite3.DatabaseError("made by another version")
     except BaseException:
         database.close()
         raise
@@ -62,6 +64,15 @@ def _make(database: sqlite3.Connection, schema: str, version: int) -> None:
                 cursor.execute(statement)
             cursor.execute(f"PRAGMA user_version = {version}")
         cursor.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """What Python cannot make of damaged rows and messages becomes an error of the database too."""
+    try:
+        yield
+    except (UnicodeDecodeError, OverflowError) as error:
+        raise sqlite3.DatabaseError(f"damaged: {error}") from error
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -8,10 +8,11 @@ one iteration is run.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from graphcore import ports, tensors
@@ -34,7 +35,7 @@ class NodeReport:
         outputs: Shapes by name of the output.
         flops: Floating-point operations of one call (multiplications and additions of matrices, convolutions and
             attention).
-        bytes: Memory in use at the peak of a call: all models so far, all values alive.
+        bytes: Memory in use at the peak of a call: its own tensors and all models so far.
         calls: How often the run calls it; None if that is not known.
         traced: It ran on tensors without content; otherwise its shapes are those that its `infer` hook states.
     """
@@ -82,6 +83,15 @@ def _surrounded(workflow: Workflow) -> Iterator[None]:
         _runtime.reset(token)
 
 
+@dataclass(frozen=True)
+class _Cost:
+    """What a call gives, in specifications, and costs: `bytes` of its own at the peak."""
+
+    outputs: Mapping[str, Any]
+    flops: int = 0
+    bytes: int = 0
+
+
 class _Deep(Interpreter):
     """Calls nodes for real. Responsibilities: which ones, and what they cost."""
 
@@ -92,6 +102,7 @@ class _Deep(Interpreter):
         self._fakes = fakes
         self._reports: dict[str, NodeReport] = {}
         self._reached: set[str] = set()
+        self._costs: dict[Any, _Cost] = {}
 
     def rows(self) -> list[NodeReport]:
         """Reports of the nodes that the outputs need, in the order of the calls."""
@@ -105,45 +116,50 @@ class _Deep(Interpreter):
     def call(
         self, node: NodeCall, node_type: NodeType, arguments: Mapping[str, Any], frame: Frame
     ) -> Mapping[str, Any]:
-        self._fakes.begin()
-        real = _runs_for_real(node_type, arguments)
-        traced = self._run(node, node_type, arguments, frame) if real else None
-        outputs = super().call(node, node_type, arguments, frame) if traced is None else traced
-        self._record(node, node_type, frame, outputs, traced is not None)
+        cost = None
+        if _runs_for_real(node_type, arguments):
+            given = {name: arguments.get(name, port.default) for name, port in node_type.inputs.items()}
+            key = _key((node_type.name, given))
+            if (cost := self._costs.get(key)) is None and (cost := self._run(node, node_type, given, frame)):
+                self._costs[key] = cost
+        outputs = super().call(node, node_type, arguments, frame) if cost is None else cost.outputs
+        self._record(node, node_type, frame, outputs, cost)
         return outputs
 
-    def _run(
-        self, node: NodeCall, node_type: NodeType, arguments: Mapping[str, Any], frame: Frame
-    ) -> Mapping[str, Any] | None:
-        """The outputs of a call; None if it cannot be made without content."""
-        given = {name: arguments.get(name, port.default) for name, port in node_type.inputs.items()}
+    def _run(self, node: NodeCall, node_type: NodeType, given: Mapping[str, Any], frame: Frame) -> _Cost | None:
+        """What a call gives and costs; None if it cannot be made without content."""
+        self._fakes.begin()
         try:
-            given = {name: _filled(value, self._fakes) for name, value in given.items()}
-            return dict(zip(node_type.outputs, node_type.split(node_type.function(**given)), strict=True))
+            result = node_type.function(**{name: _filled(value, self._fakes) for name, value in given.items()})
+            values = zip(node_type.outputs, node_type.split(result), strict=True)
+            outputs = {name: _specified(value) for name, value in values}
         except _SizeUnknownError:
             return None
         except StepgraphError as error:
             self.refused(frame, node.name, error)
-            return {}
+            return _Cost({})
         except Exception as error:  # foreign code, on tensors that it was not written for
             if tensors.is_content_needed(error) or not isinstance(error, (RuntimeError, ValueError)):
                 return None
             name = short_name(node_type.name)
             self.wrong(frame, node.name, "deep", f"`{name}` fails on values of these shapes: {say_error(error)}",
                        got=", ".join(f"{key} {shape(value)}" for key, value in given.items()))  # fmt: skip
-            return {}
+            return _Cost({})
+        del result, values
+        return _Cost(outputs, self._fakes.flops, self._fakes.peak - self._fakes.live)
 
     def _record(
-        self, node: NodeCall, node_type: NodeType, frame: Frame, outputs: Mapping[str, Any], traced: bool
+        self, node: NodeCall, node_type: NodeType, frame: Frame, outputs: Mapping[str, Any], cost: _Cost | None
     ) -> None:
         path = frame.place.full + node.name
         shapes = {name: shape(outputs.get(name, UNKNOWN)) for name in node_type.outputs}
+        flops, peak = (0, self._fakes.live) if cost is None else (cost.flops, self._fakes.live + cost.bytes)
         calls, before = frame.place.calls, self._reports.get(path)
-        flops, peak = self._fakes.flops, self._fakes.peak
         if before is not None:  # another item of a map, or a second look at a loop
             flops, peak = max(flops, before.flops), max(peak, before.bytes)
             calls = before.calls
-        self._reports[path] = NodeReport(path, short_name(node_type.name), shapes, flops, peak, calls, traced)
+        name = short_name(node_type.name)
+        self._reports[path] = NodeReport(path, name, shapes, flops, peak, calls, cost is not None)
 
 
 class _SizeUnknownError(Exception):
@@ -162,22 +178,63 @@ def _runs_for_real(node_type: NodeType, arguments: Mapping[str, Any]) -> bool:
 
 def _filled(value: Any, fakes: tensors.Fakes) -> Any:
     """A value in which tensors without content take the place of specifications."""
-    if isinstance(value, TensorSpec):
-        if any(size is None for size in value.shape):
+
+    def fill(spec: Any) -> Any:
+        if not isinstance(spec, TensorSpec):
+            return spec
+        if None in spec.shape:
             raise _SizeUnknownError
-        return fakes.make([size for size in value.shape if size is not None], value.dtype)
+        return fakes.make([size for size in spec.shape if size is not None], spec.dtype)
+
+    return _mapped(value, fill)
+
+
+def _specified(value: Any) -> Any:
+    """A value in which specifications take the place of tensors."""
+
+    def specify(leaf: Any) -> Any:
+        return TensorSpec(tuple(leaf.shape), tensors.dtype_name(leaf)) if tensors.is_tensor(leaf) else leaf
+
+    return _mapped(value, specify)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value with its leaves changed, through lists, dictionaries and dataclasses."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_filled(item, fakes) for item in value))
+        return type(value)(*(_mapped(item, change) for item in value))
     if isinstance(value, (list, tuple)):
-        return type(value)(_filled(item, fakes) for item in value)
+        return type(value)(_mapped(item, change) for item in value)
     if isinstance(value, dict):
-        return {key: _filled(item, fakes) for key, item in value.items()}
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return value
+        return {key: _mapped(item, change) for key, item in value.items()}
+    if not dataclasses.is_dataclass(value) or isinstance(value, (type, TensorSpec)):
+        return change(value)
     parts = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-    filled = {name: _filled(part, fakes) for name, part in parts.items()}
-    changed = {name: part for name, part in filled.items() if part is not parts[name]}
+    changed = {name: new for name, part in parts.items() if (new := _mapped(part, change)) is not part}
     return dataclasses.replace(value, **changed) if changed else value
+
+
+def _key(value: Any) -> Any:
+    """Equal for values that are described alike: same types, plain content and shapes."""
+    if isinstance(value, (list, tuple)):
+        return type(value), *(_key(item) for item in value)
+    if isinstance(value, dict):
+        return type(value), *((str(key), _key(item)) for key, item in value.items())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value), *(_key(getattr(value, f.name)) for f in dataclasses.fields(value))
+    return _Identity(value) if not isinstance(value, (bool, int, float, str, bytes, NoneType)) else (type(value), value)
+
+
+class _Identity:
+    """An object of a kind that is not known: equal to itself only."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other._value is self._value
 
 
 def shape(value: Any) -> str:

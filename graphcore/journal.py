@@ -81,7 +81,8 @@ class Journal:
             raise FileNotFoundError("there is no cache folder")
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with contextlib.closing(database.connect(self._path, _TABLES, version=1, timeout=WAIT_SECONDS)) as journal:
+            connection = database.connect(self._path, _TABLES, version=1, timeout=WAIT_SECONDS)
+            with contextlib.closing(connection) as journal, database.errors():
                 yield journal
         except sqlite3.Error as error:
             if database.is_damage(error):

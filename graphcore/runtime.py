@@ -51,6 +51,20 @@ class Runtime:
             )
         return real
 
+    def digest(self, path: str | Path) -> str:
+        """Content digest of a file, or of the files of a folder; each is read once, then remembered.
+
+        What a `fingerprint` hook returns for a path that `readable` gave: the same for the same content, whatever
+        its name.
+        """
+        from graphcore import content  # only nodes that read files need it
+
+        return content.digest(path)
+
+    def on_low_memory(self, free: Callable[[], int]) -> None:
+        """Register a function that frees what can be had again (idle weights, say) and returns the bytes freed."""
+        _relief.append(free)
+
     def writable(self, name: str | Path) -> Path:
         """The path of a file to write below `out`; refuses to leave it."""
         if self.out is None:
@@ -63,19 +77,12 @@ class Runtime:
 
 _runtime: ContextVar[Runtime] = ContextVar("stepgraph_runtime")
 _notes: ContextVar[Callable[[str], None]] = ContextVar("stepgraph_notes")
+_relief: list[Callable[[], int]] = []
 
 
 def runtime() -> Runtime:
     """The surroundings of the node that runs now (defaults outside of a run)."""
     return _runtime.get(None) or Runtime()
-
-
-_relief: list[Callable[[], int]] = []
-
-
-def on_low_memory(free: Callable[[], int]) -> None:
-    """Register a function that frees what can be had again (idle weights) and returns the bytes freed."""
-    _relief.append(free)
 
 
 def relieve_memory() -> int:

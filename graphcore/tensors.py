@@ -131,7 +131,10 @@ def _buffer(tensor: Any) -> memoryview:
         return np.asarray(tensor, order="C").reshape(-1).view(np.uint8).data
     import torch
 
-    flat = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    if not tensor.numel():
+        return memoryview(b"")
+    whole = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
+    flat = whole.as_strided((whole.numel(),), (1,))  # a single element may be "contiguous" with any stride
     return memoryview(flat.view(torch.uint8).numpy().data)
 
 

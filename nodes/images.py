@@ -37,9 +37,7 @@ def _file(path: Path) -> Path:
 
 
 def _content(path: Path) -> str:
-    from graphcore import content
-
-    return content.digest(_file(path))
+    return runtime().digest(_file(path))
 
 
 def _infer_load(path: Path | None = None) -> Image:

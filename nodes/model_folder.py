@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 from graphcore import InputError, runtime
-from graphcore.errors import did_you_mean
 from nodes import resources
 from nodes.resources import BUILTIN
 
@@ -87,9 +88,8 @@ class Part:
 
     def digest(self) -> str:
         """Content digest of what `files` hold, by name (not by place); each file is hashed once, then remembered."""
-        from graphcore import content, keys
-
-        digest = keys.digest(keys.encode([[file.name, content.digest(file)] for file in self.files])).hex()
+        here = runtime()
+        digest = text_digest(f"{file.name} {here.digest(file)}" for file in self.files)
         _places[digest] = self.folder
         return digest
 
@@ -211,13 +211,19 @@ def tensor_shapes(file: Path) -> dict[str, list[int]]:
     return shapes
 
 
+def text_digest(lines: Iterable[str]) -> str:
+    """One digest of many: of the lines that name them."""
+    return blake2b("\n".join(lines).encode(), digest_size=32).hexdigest()
+
+
 def _builtin(path: str) -> Path:
     name = path.removeprefix(BUILTIN)
     models = resources.model_names()
     if name in models:
         return resources.model_folder(name)
     listed = ", ".join(f"`{BUILTIN}{model}`" for model in models) or "none in this installation"
-    raise InputError("path", expected=f"a built-in model ({listed})", got=repr(path), fix=did_you_mean(name, models))
+    near = [f"did you mean `{model}`?" for model in get_close_matches(name, models, n=1)]
+    raise InputError("path", expected=f"a built-in model ({listed})", got=repr(path), fix="".join(near))
 
 
 def _missing_help(path: str) -> str:

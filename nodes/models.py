@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from graphcore import InputError, node, runtime
 from nodes import model_folder, unet_inputs
-from nodes.model_folder import Part
+from nodes.model_folder import Part, text_digest
 from nodes.types import (
     LatentSpace,
     ModelHandle,
@@ -43,10 +43,7 @@ class LoadedModel(NamedTuple):
 
 def fingerprint(path: str) -> str:
     """Content digest of the files of a model that decide what it computes: the same in any folder."""
-    from graphcore import keys
-
-    parts = _parts(path)
-    return keys.digest(keys.encode([[name, part.class_name, part.digest()] for name, part in parts.items()])).hex()
+    return text_digest(f"{name} {part.class_name} {part.digest()}" for name, part in _parts(path).items())
 
 
 def infer(path: str | None = None) -> LoadedModel | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from graphcore.errors import StepgraphError, did_you_mean
+from graphcore import StepgraphError
 
 BUILTIN = "builtin:"
 """Paths that start so name an embedded model."""
@@ -28,7 +28,7 @@ def model_folder(name: str) -> Path:
     names = model_names()
     if name not in names:
         known = ", ".join(f"`{BUILTIN}{known}`" for known in names)
-        raise StepgraphError(f"there is no embedded model {name!r} ({known}); {did_you_mean(name, names)}".rstrip("; "))
+        raise StepgraphError(f"there is no embedded model {name!r} ({known})")
     return _HERE / "builtin" / name
 
 

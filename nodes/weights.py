@@ -17,8 +17,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from graphcore import InputError, StepgraphError
-from graphcore.runtime import on_low_memory, runtime
+from graphcore import InputError, StepgraphError, runtime
 from nodes import model_folder
 from nodes.types import ModelHandle, TokenizerModel
 
@@ -243,4 +242,4 @@ def _quiet(library: str) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-on_low_memory(free_idle)
+runtime().on_low_memory(free_idle)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import graphcore
+
 ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "aiohttp")
 
@@ -63,6 +65,19 @@ def test_imports_point_down(floor):
         if within(name, OURS) and not within(name, MAY_IMPORT[floor])
     ]
     assert modules(floor), f"no modules in {floor}/: this test looks in the wrong place"
+    assert not wrong
+
+
+@pytest.mark.parametrize("floor", ["nodes", "plugins"])
+def test_the_public_api_is_enough_for_nodes(floor):
+    """The built-in library is proof that a plugin needs no private name of the engine."""
+    public = {f"graphcore.{name}" for name in graphcore.__all__}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules(floor)
+        for name, _ in imports(path)
+        if within(name, ("graphcore",)) and name not in public
+    ]
     assert not wrong
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphcore import database
 
@@ -89,7 +89,7 @@ class Index:
     def find(self, key: bytes) -> Row | None:
         with self._read_lock:
             found = self._reading.execute(f"{_COLUMNS} WHERE key = ?", (key,)).fetchone()
-        return None if found is None else Row(*found)
+        return None if found is None else _row(found)
 
     def has(self, key: bytes) -> bool:
         with self._read_lock:
@@ -103,7 +103,7 @@ class Index:
 
     def all(self) -> list[Row]:
         with self._read_lock:
-            return [Row(*row) for row in self._reading.execute(_COLUMNS).fetchall()]
+            return [_row(row) for row in self._reading.execute(_COLUMNS).fetchall()]
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -128,11 +128,11 @@ class Index:
     def current(self, key: bytes) -> Row | None:
         """As `find`, inside `writing`."""
         found = self._writing.execute(f"{_COLUMNS} WHERE key = ?", (key,)).fetchone()
-        return None if found is None else Row(*found)
+        return None if found is None else _row(found)
 
     def listed(self) -> set[bytes]:
         """All keys, inside `writing`."""
-        return {key for (key,) in self._writing.execute("SELECT key FROM entries")}
+        return {bytes(key) for (key,) in self._writing.execute("SELECT key FROM entries WHERE typeof(key) = 'blob'")}
 
     def put(self, row: Row) -> None:
         self._writing.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", row)
@@ -157,7 +157,14 @@ class Index:
 
     def oldest(self, limit: int) -> list[Row]:
         """The rows that were not used for longest, inside `writing`."""
-        return [Row(*row) for row in self._writing.execute(f"{_COLUMNS} ORDER BY used LIMIT ?", (limit,)).fetchall()]
+        return [_row(row) for row in self._writing.execute(f"{_COLUMNS} ORDER BY used LIMIT ?", (limit,)).fetchall()]
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    row = Row(*found)
+    if type(row.key) is not bytes or type(row.size) is not int or row.size < 0:
+        raise sqlite3.DatabaseError("a row is damaged")
+    return row
 
 
 def _path(folder: Path, generation: int) -> Path:

@@ -57,14 +57,12 @@ class Store:
         """Errors of a damaged index pass through, but those who come later find a new one."""
         generation = self._index.generation
         try:
-            yield
+            with database.errors():
+                yield
         except sqlite3.Error as error:
-            self._mend(error, generation)
+            if database.is_damage(error):
+                self._index.begin_anew(generation)
             raise
-
-    def _mend(self, error: sqlite3.Error, generation: int) -> None:
-        if database.is_damage(error):
-            self._index.begin_anew(generation)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -79,12 +77,10 @@ class Store:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def has(self, key: bytes) -> bool:
-        generation = self._index.generation
-        try:  # as `_mending`, which would take longer than the look-up
+        with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
+            return self._index.has(key)  # most often all is well, and `_mending` takes longer than the look-up
+        with self._mending():
             return self._index.has(key)
-        except sqlite3.Error as error:
-            self._mend(error, generation)
-            raise
 
     def read(self, key: bytes, types: Mapping[str, type]) -> Entry | None:
         """The entry of a key, if there is one.

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from graphcore import codec, tensors
 from graphcore.codec import Unstorable
-from tests.graphcore.stored_values import TYPES, VALUES, Box, Color, Pair, Slot, same
+from tests.graphcore.stored_values import TYPES, VALUES, Box, Color, Pair, same
 
 
 def through_a_file(value: Any) -> Any:
@@ -35,7 +35,7 @@ def through_a_file(value: Any) -> Any:
 
 
 @given(VALUES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_comes_back_is_what_went_in(value: Any) -> None:
     assert same(through_a_file(value), value)
 
@@ -183,7 +183,7 @@ ALLOWED = {
 
 
 @given(JSON)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_text_gives_a_value_of_known_classes_or_is_refused(tree: Any) -> None:
     stored = {"t0": torch.ones(2), "n0": np.ones(1)}
     try:
@@ -264,7 +264,6 @@ def test_size_counts_shared_memory_once() -> None:
 def test_size_is_at_least_that_of_the_tensors(value: Any) -> None:
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in codec.tensors_in(value)}
     assert codec.size(value) >= sum(storages.values())
-    assert codec.size(value) >= sum(codec.size(field) for field in (value if isinstance(value, Slot) else ()))
 
 
 def test_size_of_scalars_and_outputs() -> None:

@@ -16,8 +16,10 @@ from tests.parity.shipped import with_steps, workflow
 
 STEPS = 6
 NAMES = get_args(SchedulerName)
-WHOLE_ONLY = {"pndm_prk": "Runge-Kutta steps cannot begin in the middle"}
-REFUSED = {"ipndm": "it has no `add_noise`"}
+WHOLE_ONLY = ("pndm_prk",)
+"""Runge-Kutta steps cannot begin in the middle."""
+REFUSED = ("ipndm",)
+"""It has no `add_noise`."""
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
@@ -43,17 +45,20 @@ def test_every_scheduler_equals_the_pipeline_bit_for_bit(
 
 
 @pytest.mark.parametrize(("name", "strength"), [("ipndm", 1.0), ("ipndm", 0.6), ("pndm_prk", 0.6)])
-def test_what_the_pipeline_cannot_do_is_refused_before_anything_runs(engine, model, picture, name, strength):
-    pipeline, folder = model()
-    with pytest.raises((AttributeError, TypeError, ValueError, IndexError)):
-        oracle.img2img(pipeline, "a cat", picture, name=name, num_inference_steps=STEPS, strength=strength)
+def test_what_cannot_be_done_is_refused_before_anything_runs(engine, model, picture, name, strength):
     events = []
-    with pytest.raises(StepgraphError, match=r"add_noise|image-to-image|Runge-Kutta"):
+    with pytest.raises(StepgraphError, match=r"image-to-image|Runge-Kutta"):
         engine.run(
-            workflow("img2img"), events.append, model=folder, image=str(picture), steps=STEPS, scheduler=name,
+            workflow("img2img"), events.append, model=model()[1], image=str(picture), steps=STEPS, scheduler=name,
             strength=strength,
         )  # fmt: skip
     assert not events
+
+
+def test_the_pipeline_cannot_do_it_either(model, picture):
+    """For `ipndm`; `pndm_prk` it begins in the middle of a Runge-Kutta step, and says nothing."""
+    with pytest.raises(AttributeError, match="add_noise"):
+        oracle.img2img(model()[0], "a cat", picture, name="ipndm", num_inference_steps=STEPS, strength=0.6)
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])

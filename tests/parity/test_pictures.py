@@ -10,11 +10,12 @@ from tests.parity import oracle
 from tests.parity.shipped import with_steps, workflow
 
 
-def places(sheet: torch.Tensor, picture: torch.Tensor) -> list[tuple[int, int]]:
+def places(sheet: torch.Tensor, picture: torch.Tensor, tolerance: float = 0.0) -> list[tuple[int, int]]:
     """Where a picture stands in a sheet, pixel for pixel."""
     height, width = picture.shape[2:]
-    corners = (sheet[0] == picture[0, :, :1, :1]).all(0).nonzero().tolist()
-    return [(y, x) for y, x in corners if torch.equal(sheet[:, :, y : y + height, x : x + width], picture)]
+    near = ((sheet[0] - picture[0, :, :1, :1]).abs() <= tolerance).all(0).nonzero().tolist()
+    inside = [(y, x) for y, x in near if y + height <= sheet.shape[2] and x + width <= sheet.shape[3]]
+    return [(y, x) for y, x in inside if (sheet[:, :, y : y + height, x : x + width] - picture).abs().max() <= tolerance]
 
 
 def decoded(pipeline, latents: torch.Tensor) -> torch.Tensor:
@@ -44,6 +45,8 @@ def test_the_strip_shows_every_step_of_the_pipeline(engine, model, name):
 
 
 def test_the_sampler_comparison_shows_what_the_pipeline_makes(engine, model):
+    """Not bit for bit: the UNet calls of all its pictures share forward passes, and a batch of another size moves the
+    last bits (some 1e-6 a call, times the guidance scale)."""
     pipeline, folder = model("v_prediction")
     names, counts = ["ddim", "euler", "dpmpp_2m_karras"], [2, 4]
     found = engine.run(
@@ -60,7 +63,7 @@ def test_the_sampler_comparison_shows_what_the_pipeline_makes(engine, model):
                 pipeline, "a cat", name=name, seeds=[9], num_inference_steps=steps, guidance_scale=3.0, width=48,
                 height=16,
             )  # fmt: skip
-            [(top, left)] = places(sheet, expected.pixels)
+            [(top, left)] = places(sheet, expected.pixels, 1e-4)
             rows.append(top)
             columns.append(left)
     assert rows == sorted(rows)

@@ -127,6 +127,5 @@ def test_the_embedded_model(engine, emoji, name):
 def emoji():
     from diffusers import StableDiffusionPipeline
 
-    folder = resources.model_folder("emoji")
-    made = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)
-    return made
+    made = StableDiffusionPipeline.from_pretrained(resources.model_folder("emoji"), local_files_only=True)
+    return made.to(torch.float32)

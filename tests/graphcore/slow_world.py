@@ -1,0 +1,86 @@
+"""Slow nodes that write down each call, so that several processes can be watched: `python -m tests.graphcore.slow_world`.
+
+The log's path comes from the environment: it is no part of any key.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from graphcore import Engine, Workflow, node
+from graphcore.node import declared
+from graphcore.registry import Registry
+
+STEPS = 12
+SECONDS = 0.04
+LOG = "SLOW_WORLD_LOG"
+
+
+def _write_down(line: str) -> None:
+    if path := os.environ.get(LOG):
+        with open(path, "a", encoding="ascii") as log:
+            log.write(f"{line}\n")
+
+
+@node(category="numbers")
+def step(value: str, number: int) -> str:
+    """The value with one more number, and enough text that it needs room."""
+    _write_down(f"step {number}")
+    time.sleep(SECONDS)
+    return f"{value},{number}"
+
+
+@node(category="numbers")
+def page(number: int) -> str:
+    """A page full of text."""
+    _write_down(f"page {number}")
+    time.sleep(0.012)
+    return f"{number} " * (60_000 // len(f"{number} "))
+
+
+@node(category="numbers")
+def count(texts: list[str]) -> int:
+    """Letters in all texts."""
+    return sum(map(len, texts))
+
+
+REGISTRY = Registry().with_nodes("stepgraph", [d for f in (step, page, count) if (d := declared(f))])
+
+LOOP = Workflow.parse(
+    """{"stepgraph": 1, "inputs": {"begin": {"type": "string", "default": "go"}}, "nodes": {
+      "loop": {"type": "loop", "times": 12, "carry": {"value": {"from": "inputs.begin"}}, "body": {
+        "nodes": {"step": {"type": "step", "inputs": {"value": {"from": "carry.value"}, "number": {"from": "index"}}}},
+        "carry": {"value": {"from": "step"}}}}},
+    "outputs": {"value": {"from": "loop.value"}}}"""
+)
+RIGHT = "go," + ",".join(map(str, range(STEPS)))
+
+PAGES = Workflow.parse(
+    """{"stepgraph": 1, "nodes": {
+      "pages": {"type": "map", "each": {"n": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+        22, 23, 24, 25, 26, 27, 28, 29]}, "body": {
+        "nodes": {"page": {"type": "page", "inputs": {"number": {"from": "each.n"}}}}, "outputs": {"page": {"from": "page"}}}},
+      "count": {"type": "count", "inputs": {"texts": {"from": "pages"}}}},
+    "outputs": {"letters": {"from": "count"}}}"""
+)
+LETTERS = 30 * 60_000
+
+
+def engine(cache: Path) -> Engine:
+    """An engine whose memory does not outlive it."""
+    return Engine(registry=REGISTRY, cache=cache, device="cpu")
+
+
+def main(folder: str, name: str) -> None:
+    """Run one of the workflows on a cache folder and print its outputs."""
+    with engine(Path(folder)) as made:
+        print(*made.run({"loop": LOOP, "pages": PAGES}[name]).values())
+
+
+if __name__ == "__main__":
+    from tests.graphcore import slow_world  # not as `__main__`: a node's module is part of its identity
+
+    slow_world.main(*sys.argv[1:])
