@@ -1,18 +1,22 @@
-"""Between Pillow's pictures and tensors of pixels: float32, (batch, 3, height, width), values in [0, 1]."""
+"""Between Pillow's pictures and tensors of pixels: float32, (batch, 3, height, width), values in [0, 1].
+
+torch is imported where tensors are made: the checker reads the sizes of pictures without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from graphcore import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that Pillow decodes by itself (EPS, say, would start another program)."""
@@ -88,12 +92,16 @@ def _eight_bits(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def from_pictures(pictures: list[Image.Image]) -> Tensor:
     """RGB pictures of one size as float32 (batch, 3, height, width): value / 255."""
+    import torch
+
     values = np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32) / 255.0
     return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous()
 
 
 def to_pictures(pixels: Tensor) -> list[Image.Image]:
     """Pixels as RGB pictures of 256 levels, rounded as diffusers does; NaN becomes black."""
+    import torch
+
     values = torch.nan_to_num(pixels.detach().cpu().float()).clamp(0, 1).permute(0, 2, 3, 1).numpy()
     return [Image.fromarray(picture) for picture in (values * 255).round().astype(np.uint8)]
 

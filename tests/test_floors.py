@@ -113,6 +113,8 @@ LOADED = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules]
         "from graphcore.plugins import Plugins; assert len(Plugins().registry) > 15",
         "from graphcore import provenance; provenance.environment()",
         "import graphcore.checker, graphcore.cli",
+        "from graphcore.checker import check_file; from graphcore.plugins import Plugins\n"
+        "assert not check_file('workflows/img2img.json', Plugins().registry)",
     ],
 )
 def test_what_must_be_light_loads_no_heavy_library(code):

@@ -113,13 +113,13 @@ def test_a_prompt_longer_than_the_text_encoder_takes(engine, model):
     assert torch.equal(found.image.pixels, expected.pixels)
 
 
-@pytest.mark.parametrize("name", ["default", "dpmpp_2m_karras", "euler_ancestral"])
-def test_the_embedded_model(engine, emoji, name):
+@pytest.mark.parametrize(("name", "steps"), [("default", 20), ("dpmpp_2m_karras", 4), ("euler_ancestral", 4)])
+def test_the_embedded_model(engine, emoji, name, steps):
     """With the workflow's own defaults for all else, as a newcomer runs it."""
     shipped = workflow("txt2img")
-    steps, scale = shipped.inputs["steps"].default, shipped.inputs["guidance_scale"].default
+    scale = shipped.inputs["guidance_scale"].default
     expected = oracle.txt2img(emoji, "a frog", name=name, seeds=[8], num_inference_steps=steps, guidance_scale=scale)
-    found = engine.run(shipped, prompt="a frog", seed=8, scheduler=name)
+    found = engine.run(shipped, prompt="a frog", seed=8, steps=steps, scheduler=name)
     assert torch.equal(found.image.pixels, expected.pixels)
 
 
