@@ -222,7 +222,9 @@ def to_host(tensors: Named, marks: Sequence[Any]) -> dict[str, Any]:
             for name, tensor in tensors.items():
                 if _on_cuda(tensor) and tensor.device == device:
                     copies[name] = _pinned_copy(tensor)
-        stream.synchronize()
+            done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            done.record(stream)
+        done.synchronize()
     return copies
 
 

@@ -1,4 +1,4 @@
-"""Slow nodes that write down each call, so that several processes can be watched: `python -m tests.graphcore.slow_world`.
+"""Slow nodes that write down each call, so that several processes can be watched.
 
 The log's path comes from the environment: it is no part of any key.
 """
@@ -6,7 +6,6 @@ The log's path comes from the environment: it is no part of any key.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from graphcore.registry import Registry
 
 STEPS = 12
 SECONDS = 0.04
+LETTERS_OF_A_PAGE = 60_000
 LOG = "SLOW_WORLD_LOG"
 
 
@@ -38,7 +38,7 @@ def page(number: int) -> str:
     """A page full of text."""
     _write_down(f"page {number}")
     time.sleep(0.012)
-    return f"{number} " * (60_000 // len(f"{number} "))
+    return f"{number:02d}" * (LETTERS_OF_A_PAGE // 2)
 
 
 @node(category="numbers")
@@ -58,15 +58,16 @@ LOOP = Workflow.parse(
 )
 RIGHT = "go," + ",".join(map(str, range(STEPS)))
 
+LEAVES = 30
 PAGES = Workflow.parse(
     """{"stepgraph": 1, "nodes": {
-      "pages": {"type": "map", "each": {"n": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
-        22, 23, 24, 25, 26, 27, 28, 29]}, "body": {
-        "nodes": {"page": {"type": "page", "inputs": {"number": {"from": "each.n"}}}}, "outputs": {"page": {"from": "page"}}}},
+      "pages": {"type": "map", "each": {"n": NUMBERS}, "body": {
+        "nodes": {"page": {"type": "page", "inputs": {"number": {"from": "each.n"}}}},
+        "outputs": {"page": {"from": "page"}}}},
       "count": {"type": "count", "inputs": {"texts": {"from": "pages"}}}},
-    "outputs": {"letters": {"from": "count"}}}"""
+    "outputs": {"letters": {"from": "count"}}}""".replace("NUMBERS", str(list(range(LEAVES))))
 )
-LETTERS = 30 * 60_000
+LETTERS = LEAVES * LETTERS_OF_A_PAGE
 
 
 def engine(cache: Path) -> Engine:
@@ -78,9 +79,3 @@ def main(folder: str, name: str) -> None:
     """Run one of the workflows on a cache folder and print its outputs."""
     with engine(Path(folder)) as made:
         print(*made.run({"loop": LOOP, "pages": PAGES}[name]).values())
-
-
-if __name__ == "__main__":
-    from tests.graphcore import slow_world  # not as `__main__`: a node's module is part of its identity
-
-    slow_world.main(*sys.argv[1:])

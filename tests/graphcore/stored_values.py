@@ -59,8 +59,9 @@ class Slot:
 TYPES: dict[str, type] = {f"test/{cls.__name__}": cls for cls in (Color, Level, Pair, Box, Slot)}
 
 DTYPES = [
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64,
-    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e4m3fn, torch.float8_e5m2,
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64,
+    torch.uint64, torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.float8_e4m3fn,
+    torch.float8_e5m2,
 ]  # fmt: skip
 
 ARRAY_TYPES = [
@@ -107,7 +108,7 @@ def arrays(draw: Any) -> np.ndarray[Any, Any]:
     """NumPy arrays with any bits, some of them views."""
     dtype, shape = np.dtype(draw(st.sampled_from(ARRAY_TYPES))), draw(SHAPES)
     data = _bits(draw, dtype.itemsize, shape)
-    raw = bytes(byte % 2 for byte in data) if dtype == bool else data
+    raw = bytes(byte % 2 for byte in data) if dtype.name == "bool" else data
     array = np.frombuffer(raw, dtype=dtype).reshape(shape)
     return array[..., ::-1] if shape and draw(st.booleans()) else array
 

@@ -54,7 +54,8 @@ def test_integers_beyond_the_decimal_digits_that_python_reads() -> None:
 
 def test_memory_order_of_dimensions_is_kept() -> None:
     picture = torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(memory_format=torch.channels_last)
-    for tensor in (picture, picture.permute(3, 1, 0, 2), torch.arange(3.0).expand(4, 3), torch.zeros(2, 1).expand(2, 9)):
+    repeated = torch.arange(3.0).expand(4, 3)
+    for tensor in (picture, picture.permute(3, 1, 0, 2), repeated, repeated.T, torch.zeros(2, 1).expand(2, 9)):
         back = through_a_file(tensor)
         assert back.stride() == tensor.stride()
         assert torch.equal(back, tensor)
@@ -156,7 +157,12 @@ def test_depth_and_cycles_are_refused() -> None:
 # -- nothing else is built ------------------------------------------------------------------------------------------
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from([*TYPES, "RED", "t0"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from([*TYPES, "RED", "t0", "n0"]),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(st.text(max_size=3), inner, max_size=3)

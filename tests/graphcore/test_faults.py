@@ -68,7 +68,8 @@ def test_a_finished_run_is_not_made_again(tmp_path: Path, log: Path) -> None:
 def damages(data: bytes) -> list[bytes]:
     """A file, damaged at its begin, in the middle, at its end, everywhere."""
     middle, end = len(data) // 2, max(len(data) - 1, 0)
-    flipped = [data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :] for at in (0, 20, 100, middle, end) if at < len(data)]
+    places = [at for at in (0, 20, 100, middle, end) if at < len(data)]
+    flipped = [data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :] for at in places]
     random_bytes = random.Random(len(data)).randbytes(len(data))
     return [*flipped, b"", data[:middle], data[:middle] + random_bytes[middle:], random_bytes, data + b"more"]
 

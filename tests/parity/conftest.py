@@ -21,7 +21,8 @@ Model = Callable[[str], tuple[Any, str]]
 @pytest.fixture
 def engine() -> Iterator[Engine]:
     """A new one for each test: a prediction left by an earlier run may come from a batch of another size, and differ
-    in its last bits from the pipeline's."""
+    in its last bits from the pipeline's.
+    """
     with Engine(registry=REGISTRY, cache=None, device="cpu", dtype="float32") as made:
         yield made
 

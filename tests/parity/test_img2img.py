@@ -25,9 +25,7 @@ REFUSED = ("ipndm",)
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED])
-def test_every_scheduler_equals_the_pipeline_bit_for_bit(
-    engine, model, picture, name, prediction_type, guidance_scale
-):
+def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, model, picture, name, prediction_type, guidance_scale):
     pipeline, folder = model(prediction_type)
     settings = {"guidance_scale": guidance_scale, "strength": 1.0 if name in WHOLE_ONLY else 0.6}
     expected = oracle.img2img(

@@ -103,7 +103,8 @@ def test_nor_do_the_workflows_of_many_pictures(engine, model):
     engine.run(workflow("sampler_comparison"), model=model()[1], schedulers=["ddim", "euler"], step_counts=[1, 2])
     engine.run(workflow("denoising_steps"), model=model()[1], steps=3)
     save = """{"stepgraph": 1, "inputs": {"model": {"type": "path"}}, "nodes": {
-        "picture": {"type": "workflow", "path": "txt2img.json", "inputs": {"model": {"from": "inputs.model"}, "steps": 1}},
+        "picture": {
+            "type": "workflow", "path": "txt2img.json", "inputs": {"model": {"from": "inputs.model"}, "steps": 1}},
         "saved": {"type": "save_image", "inputs": {"image": {"from": "picture.image"}}}},
         "outputs": {"files": {"from": "saved"}}}"""
     engine.run(Workflow.parse(save, resources.workflow_folder() / "saved.json"), model=model()[1])

@@ -14,7 +14,8 @@ def places(sheet: torch.Tensor, picture: torch.Tensor, tolerance: float = 0.0) -
     height, width = picture.shape[2:]
     near = ((sheet[0] - picture[0, :, :1, :1]).abs() <= tolerance).all(0).nonzero().tolist()
     inside = [(y, x) for y, x in near if y + height <= sheet.shape[2] and x + width <= sheet.shape[3]]
-    return [(y, x) for y, x in inside if (sheet[:, :, y : y + height, x : x + width] - picture).abs().max() <= tolerance]
+    cut = {(y, x): sheet[:, :, y : y + height, x : x + width] for y, x in inside}
+    return [place for place, part in cut.items() if (part - picture).abs().max() <= tolerance]
 
 
 def decoded(pipeline, latents: torch.Tensor) -> torch.Tensor:
@@ -45,7 +46,8 @@ def test_the_strip_shows_every_step_of_the_pipeline(engine, model, name):
 
 def test_the_sampler_comparison_shows_what_the_pipeline_makes(engine, model):
     """Not bit for bit: the UNet calls of all its pictures share forward passes, and a batch of another size moves the
-    last bits (some 1e-6 a call, times the guidance scale)."""
+    last bits (some 1e-6 a call, times the guidance scale).
+    """
     pipeline, folder = model("v_prediction")
     names, counts = ["ddim", "euler", "dpmpp_2m_karras"], [2, 4]
     found = engine.run(

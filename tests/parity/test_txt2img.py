@@ -1,4 +1,4 @@
-"""The shipped workflow txt2img against StableDiffusionPipeline: same weights, seeds and settings, same bits (CPU, fp32)."""
+"""The shipped workflow txt2img against StableDiffusionPipeline: same weights and settings, same bits (CPU, fp32)."""
 
 from __future__ import annotations
 
