@@ -16,7 +16,7 @@ from nodes import pixels
 from nodes.types import Image
 
 CHUNK = "stepgraph"
-"""Keyword of the iTXt chunk that holds the provenance as JSON; `graphcore.provenance.read` reads it back."""
+"""Keyword of the iTXt chunk that holds the provenance as JSON; `graphcore.files.provenance.read` reads it back."""
 
 THUMBNAIL = 256
 """Longest side of a preview."""
@@ -28,7 +28,7 @@ def export(image: Image, stem: Path, provenance: Mapping[str, Any]) -> list[Path
     Args:
         image: Rounded to 256 levels as diffusers does.
         stem: Path without suffix: `out/image` gives `out/image.png`, or for a batch `out/image_00.png` and so on.
-        provenance: What made the pictures (see `graphcore.provenance.record`); empty writes no metadata.
+        provenance: What made the pictures (see `graphcore.files.provenance.record`); empty writes no metadata.
 
     Returns:
         The files, in the order of the batch.

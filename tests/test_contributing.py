@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from graphcore.plugins import Plugins
+from graphcore.plugins.loader import Plugins
 from nodes.types import Image
 
 ROOT = Path(__file__).parent.parent

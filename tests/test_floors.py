@@ -110,10 +110,10 @@ LOADED = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules]
         "from graphcore import Batch, TensorSpec, Workflow, node",
         "import nodes",
         "import nodes.resources",
-        "from graphcore.plugins import Plugins; assert len(Plugins().registry) > 15",
-        "from graphcore import provenance; provenance.environment()",
-        "import graphcore.checker, graphcore.cli",
-        "from graphcore.checker import check_file; from graphcore.plugins import Plugins\n"
+        "from graphcore.plugins.loader import Plugins; assert len(Plugins().registry) > 15",
+        "from graphcore.files import provenance; provenance.environment()",
+        "import graphcore.check.checker, graphcore.cli",
+        "from graphcore.check.checker import check_file; from graphcore.plugins.loader import Plugins\n"
         "assert not check_file('workflows/img2img.json', Plugins().registry)",
     ],
 )

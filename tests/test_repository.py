@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from graphcore import canonical
+from graphcore.files import canonical
 from nodes import resources
 
 ROOT = Path(__file__).parent.parent

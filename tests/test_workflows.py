@@ -11,7 +11,8 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from PIL import Image as Pillow
 
-from graphcore import Engine, Workflow, provenance
+from graphcore import Engine, Workflow
+from graphcore.files import provenance
 from nodes import pixels, resources
 
 FOLDER = resources.workflow_folder()

@@ -11,15 +11,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from graphcore import codec, tensors
 from graphcore.cache.entry import Entry
 from graphcore.cache.entry_file import Damaged, Packed
 from graphcore.cache.store import Store
+from graphcore.values import codec, tensors
 
 QUEUE_BYTES = 256 * 2**20
 """Values that may wait to be written; more than these are dropped (but one may always wait, however large)."""
@@ -103,6 +103,15 @@ class DiskCache:
             return store.has(key)
         except (sqlite3.Error, OSError):
             return False
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of many keys that have an entry (their files are not looked at)."""
+        if (store := self._store) is None:
+            return set()
+        try:
+            return store.known(keys)
+        except (sqlite3.Error, OSError):
+            return set()
 
     def get(self, key: bytes) -> Entry | None:
         """The entry of a key; None where there is none, or where anything about it is not as it was written."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from blake3 import blake3
 
-from graphcore import codec, tensors
 from graphcore.cache.entry import Entry
 from graphcore.cache.index import Row
+from graphcore.values import codec, tensors
 
 BLOCK = 2**20
 """Bytes written or read and then hashed, while the processor's cache still has them."""

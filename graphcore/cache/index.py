@@ -6,14 +6,17 @@ import contextlib
 import re
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from graphcore import database
+from graphcore.cache import database
 
 WAIT_SECONDS = 2.0
 """How long the writer waits while another process writes."""
+
+_AT_ONCE = 900
+"""Keys in one question; SQLite may allow no more than 999."""
 
 _VERSION = 1
 _TABLE = """
@@ -94,6 +97,17 @@ class Index:
     def has(self, key: bytes) -> bool:
         with self._read_lock:
             return self._reading.execute("SELECT 1 FROM entries WHERE key = ?", (key,)).fetchone() is not None
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of many keys that have a row: far quicker than to ask for each."""
+        found: set[bytes] = set()
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            with self._read_lock:
+                rows = self._reading.execute(f"SELECT key FROM entries WHERE key IN ({marks})", some).fetchall()
+            found.update(bytes(key) for (key,) in rows)
+        return found
 
     def totals(self) -> tuple[int, int]:
         """Entries and the bytes of their files."""

@@ -12,14 +12,14 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from graphcore import codec, database
-from graphcore.cache import entry_file
+from graphcore.cache import database, entry_file
 from graphcore.cache.entry import Entry
 from graphcore.cache.entry_file import Damaged, Packed
 from graphcore.cache.index import Index, Row
+from graphcore.values import codec
 
 SWEEP_TO = 0.9
 """When the limit is reached, the least recently used entries leave until this share of it is used."""
@@ -81,6 +81,11 @@ class Store:
             return self._index.has(key)  # most often all is well, and `_mending` takes longer than the look-up
         with self._mending():
             return self._index.has(key)
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of many keys that have an entry."""
+        with self._mending():
+            return self._index.known(keys)
 
     def read(self, key: bytes, types: Mapping[str, type]) -> Entry | None:
         """The entry of a key, if there is one.

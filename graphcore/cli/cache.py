@@ -42,7 +42,7 @@ def main(options: argparse.Namespace) -> int:
 def _cache(options: argparse.Namespace) -> Iterator[DiskCache]:
     """The disk tier, with no classes: what it holds is looked at, not built."""
     from graphcore.cache import DiskCache
-    from graphcore.engine import DISK_LIMIT
+    from graphcore.execution.engine import DISK_LIMIT
 
     cache = DiskCache(shared.cache_folder(options), DISK_LIMIT, {})
     try:

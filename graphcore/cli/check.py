@@ -10,9 +10,9 @@ from typing import Any
 
 from graphcore.cli import options as shared
 from graphcore.cli import problems, settings, shipped, text
+from graphcore.declare.registry import Registry
 from graphcore.errors import CheckFailed, Problem
-from graphcore.registry import Registry
-from graphcore.workflow import Workflow
+from graphcore.files.workflow import Workflow
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,14 +46,14 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> tuple[Workflow | None, list[Problem]]:
-    from graphcore import reader
+    from graphcore.files import reader
 
     workflow, found = reader.read(path)
     return workflow, list(found)
 
 
 def _check(workflow: Workflow, registry: Registry, values: dict[str, Any]) -> list[Problem]:
-    from graphcore import checker
+    from graphcore.check import checker
 
     return list(checker.check(workflow, registry, values or None))
 
@@ -61,10 +61,10 @@ def _check(workflow: Workflow, registry: Registry, values: dict[str, Any]) -> li
 def _deep(workflow: Workflow, registry: Registry, values: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Problem]]:
     """The deep check's findings: per node its `node`, `outputs` (name to shape), `flops`, `bytes` at the peak.
 
-    The one place that knows `graphcore.deep`.
+    The one place that knows `graphcore.check.deep`.
     """
     try:
-        from graphcore import deep  # type: ignore[attr-defined, unused-ignore]
+        from graphcore.check import deep  # type: ignore[attr-defined, unused-ignore]
     except ImportError as error:
         from graphcore.cli.failure import UsageError
 

@@ -12,7 +12,7 @@ from graphcore.cli import options as shared
 from graphcore.cli import settings, shipped, target, text
 
 if TYPE_CHECKING:
-    from graphcore.explain import Explanation
+    from graphcore.execution.explain import Explanation
 
 STYLES = {"cached": "green", "run": "yellow", "partly": "yellow", "unknown": "dim"}
 WORDS = {"run": "will run", "partly": "partly cached"}
@@ -43,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _explanations(wanted: target.Target, given: settings.Settings, options: argparse.Namespace) -> list[Explanation]:
     """The one place that knows what is asked."""
-    from graphcore.engine import Engine
+    from graphcore.execution.engine import Engine
 
     registry = shared.load_plugins(options).registry
     with Engine(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from graphcore.cli import options as shared
-from graphcore.shipped import folders
+from graphcore.files.shipped import folders
 
 SCHEMA = "workflow.schema.json"
 
@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from graphcore.cli.schema import dump
-    from graphcore.schema import workflow_schema
+    from graphcore.files.schema import workflow_schema
 
     folder: Path = options.folder
     made: list[Path] = []

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from graphcore import ports
 from graphcore.cli import options as shared
 from graphcore.cli import text
-from graphcore.node import NodeType, Port
-from graphcore.registry import short_name
-from graphcore.workflow import MISSING
+from graphcore.declare import ports
+from graphcore.declare.node import NodeType, Port
+from graphcore.declare.registry import short_name
+from graphcore.files.workflow import MISSING
 
 BOUNDS = {
     "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below",

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphcore import shipped
 from graphcore.cli import text
+from graphcore.files import shipped
 
 if TYPE_CHECKING:
-    from graphcore.plugins import Plugins
+    from graphcore.plugins.loader import Plugins
 
 PLUGINS = Path("plugins")
 """The plugin folder that is used where none is named."""
@@ -87,7 +87,7 @@ def plugin_folders(options: argparse.Namespace) -> list[Path]:
 
 def load_plugins(options: argparse.Namespace) -> Plugins:
     """Built-in nodes and plugins; says on stderr which plugin could not be loaded."""
-    from graphcore.plugins import Plugins
+    from graphcore.plugins.loader import Plugins
 
     plugins = Plugins([folder.absolute() for folder in plugin_folders(options)])
     warn(plugins)

@@ -80,7 +80,7 @@ def _write_tensors(value: Any, stem: Path, types: Mapping[str, type]) -> Path:
     Tensors are named as in the value (`samples`, `generators.states`). The header's metadata says how to build the
     value again: `stepgraph` is the text for `codec.unpack`, `tensors` maps the names in it to those in the file.
     """
-    from graphcore import codec, tensors
+    from graphcore.values import codec, tensors
 
     try:
         structure, packed = codec.pack(value, types)

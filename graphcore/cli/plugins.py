@@ -9,7 +9,7 @@ from typing import Any
 
 from graphcore.cli import options as shared
 from graphcore.cli import text
-from graphcore.plugins import Plugins, PluginState
+from graphcore.plugins.loader import Plugins, PluginState
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

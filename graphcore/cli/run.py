@@ -74,8 +74,8 @@ class Help(argparse.Action):
 
 
 def _inputs(name: str) -> str:
-    from graphcore import reader
     from graphcore.cli import shipped, workflows
+    from graphcore.files import reader
 
     workflow, _ = reader.read(shipped.find(name))
     return "" if workflow is None else f"inputs of {name}:\n{workflows.inputs(workflow.inputs)}"

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from graphcore.schema import workflow_schema
+    from graphcore.files.schema import workflow_schema
 
     document = dump(workflow_schema(shared.load_plugins(options).registry))
     if options.out is None:

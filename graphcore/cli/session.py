@@ -10,17 +10,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphcore import provenance
 from graphcore.cli import options as shared
 from graphcore.cli import outputs, settings, shipped, target, text
 from graphcore.cli.interrupt import interrupts
 from graphcore.cli.progress import progress, summary
 from graphcore.events import Event
+from graphcore.files import provenance
 
 if TYPE_CHECKING:
-    from graphcore.engine import Engine
-    from graphcore.plugins import Plugins
-    from graphcore.run import Run
+    from graphcore.execution.engine import Engine
+    from graphcore.execution.run import Run
+    from graphcore.plugins.loader import Plugins
 
 Listener = Callable[[Event], None]
 
@@ -80,7 +80,7 @@ class Session:
 
     def files(self) -> set[Path]:
         """The files whose change asks for another run, as far as they can be read now."""
-        from graphcore import reader
+        from graphcore.files import reader
 
         workflow, _ = reader.read(self.path)
         return {self.path} if workflow is None else {self.path, *target.files(workflow)}
@@ -92,7 +92,7 @@ class Session:
 
     def _engine_for(self, roots: tuple[Path, ...]) -> Engine:
         if self._engine is None or roots != self._roots:
-            from graphcore.engine import Engine
+            from graphcore.execution.engine import Engine
 
             if self._engine is not None:
                 self._engine.close()

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from graphcore.cli.failure import UsageError
-from graphcore.described import refusal
 from graphcore.errors import did_you_mean
-from graphcore.workflow import MISSING, Workflow, WorkflowInput
+from graphcore.files.described import refusal
+from graphcore.files.workflow import MISSING, Workflow, WorkflowInput
 
 SCHEME = re.compile(r"[A-Za-z][\w+.-]+:")
 """`builtin:emoji`: a name that is no path. Two letters at least, so that a Windows drive is none."""

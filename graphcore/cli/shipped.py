@@ -6,7 +6,7 @@ from pathlib import Path
 
 from graphcore.cli.failure import UsageError
 from graphcore.errors import did_you_mean
-from graphcore.shipped import folders
+from graphcore.files.shipped import folders
 
 
 def workflows() -> dict[str, Path]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from graphcore import provenance, reader
 from graphcore.cli import shipped
 from graphcore.errors import CheckFailed, StepgraphError
+from graphcore.files import provenance, reader
+from graphcore.files.workflow import Loop, Map, Node, SubWorkflow, Workflow
 from graphcore.home import home
-from graphcore.workflow import Loop, Map, Node, SubWorkflow, Workflow
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
 
@@ -24,7 +24,7 @@ class Target:
 
     Args:
         values: Inputs that a picture was made with; `--set` goes over them.
-        record: What made the picture (see `graphcore.provenance.record`); None for a file.
+        record: What made the picture (see `graphcore.files.provenance.record`); None for a file.
     """
 
     workflow: Workflow

@@ -13,7 +13,7 @@ from graphcore.cli import failure, text
 from graphcore.cli.failure import UsageError
 from graphcore.cli.session import Session
 from graphcore.errors import Cancelled
-from graphcore.watch import Watcher
+from graphcore.plugins.watch import Watcher
 
 
 def watch(session: Session, *, traceback: bool = False) -> NoReturn:

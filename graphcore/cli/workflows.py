@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from graphcore import reader
 from graphcore.cli import options as shared
 from graphcore.cli import shipped, text
-from graphcore.workflow import MISSING, Workflow, WorkflowInput
+from graphcore.files import reader
+from graphcore.files.workflow import MISSING, Workflow, WorkflowInput
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

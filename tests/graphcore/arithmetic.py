@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field
 
 from graphcore import Batch, Workflow, node
-from graphcore.node import declared
-from graphcore.registry import Registry
+from graphcore.declare.node import declared
+from graphcore.declare.registry import Registry
 
 CALLS: Counter[str] = Counter()
 SHARED: list[int] = []
@@ -26,14 +26,14 @@ def number(value: float) -> float:
 
 @node(category="numbers")
 def add(a: float, b: float = 1.0) -> float:
-    """a + b."""
+    """A + b."""
     CALLS["add"] += 1
     return a + b
 
 
 @node(category="numbers")
 def divide(a: float, b: float) -> float:
-    """a / b; fails for b = 0."""
+    """A / b; fails for b = 0."""
     CALLS["divide"] += 1
     return a / b
 

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from graphcore import Engine, Workflow, node
-from graphcore.node import declared
-from graphcore.registry import Registry
+from graphcore.declare.node import declared
+from graphcore.declare.registry import Registry
 
 STEPS = 12
 SECONDS = 0.04

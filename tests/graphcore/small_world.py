@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from graphcore import InputError, TensorSpec, checker, node, reader, runtime
+from graphcore import InputError, TensorSpec, node, runtime
+from graphcore.check import checker
+from graphcore.declare.node import declared
+from graphcore.declare.registry import Registry
 from graphcore.errors import Problem
-from graphcore.node import declared
-from graphcore.registry import Registry
+from graphcore.files import reader
 
 
 @dataclass(frozen=True, eq=False)

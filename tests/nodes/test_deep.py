@@ -14,11 +14,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from graphcore import Engine, Workflow, deep, node
-from graphcore.deep import NodeReport
+from graphcore import Engine, Workflow, node
+from graphcore.check import deep
+from graphcore.check.deep import NodeReport
+from graphcore.declare.node import declared
 from graphcore.errors import CheckFailed
-from graphcore.node import declared
-from graphcore.plugins import Plugins
+from graphcore.plugins.loader import Plugins
 from nodes.types import Conditioning, Latents
 from tests.nodes import tiny
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from graphcore import InputError, StepgraphError
-from graphcore.node import declared
+from graphcore.declare.node import declared
 from graphcore.runtime import Runtime, _runtime
 from nodes import grid, pixels
 from nodes.images import count, image_grid, label, load_image, resize_image, save_image

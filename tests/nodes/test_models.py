@@ -95,7 +95,7 @@ def test_every_file_that_is_read_counts(folder: Path, part: str, file: str) -> N
 
 
 def test_infer_reads_no_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphcore import content
+    from graphcore.values import content
 
     monkeypatch.setattr(content, "digest", lambda path: pytest.fail(f"hashed {path}"))
     inferred = models.infer(str(folder))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcore import InputError, TensorSpec
-from graphcore.node import declared
+from graphcore.declare.node import declared
 from graphcore.runtime import Runtime, _runtime
 from nodes import noise as noises
 from nodes.noise import after_draws, init_noise, seed_generators, torch_generators

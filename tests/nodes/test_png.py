@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
-from graphcore import StepgraphError, provenance
-from graphcore.workflow import Map, SubWorkflow, Workflow, WorkflowInput, Written
+from graphcore import StepgraphError
+from graphcore.files import provenance
+from graphcore.files.workflow import Map, SubWorkflow, Workflow, WorkflowInput, Written
 from nodes.types import Image
 
 RECORD = {

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphcore import InputError, TensorSpec
-from graphcore.node import declared
+from graphcore.declare.node import declared
 from nodes import schedulers
 from nodes import solver as solvers
 from nodes.noise import init_noise, seed_generators

@@ -18,8 +18,8 @@ import torch
 from diffusers.configuration_utils import FrozenDict
 from torch import Tensor
 
-from graphcore import codec
 from graphcore.runtime import Runtime, _runtime
+from graphcore.values import codec
 from nodes import schedulers
 from nodes import solver as solvers
 from nodes.noise import init_noise, seed_generators

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from graphcore import InputError, TensorSpec
-from graphcore.node import declared
+from graphcore.declare.node import declared
 from nodes import encode_text, load_model, tokenize, unet, unet_inputs
 from nodes.types import Conditioning, Latents, LatentSpace, NoisePred, Timestep, UNetModel
 from tests.nodes import tiny

@@ -7,8 +7,8 @@ import functools
 from typing import Any
 
 from graphcore import Workflow
-from graphcore.plugins import Plugins
-from graphcore.workflow import Link
+from graphcore.files.workflow import Link
+from graphcore.plugins.loader import Plugins
 from nodes import resources
 
 REGISTRY = Plugins().registry

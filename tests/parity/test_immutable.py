@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from graphcore import Engine, Workflow, node
-from graphcore.node import NodeType, declared
-from graphcore.registry import Registry
+from graphcore.declare.node import NodeType, declared
+from graphcore.declare.registry import Registry
 from nodes import resources
 from nodes.schedulers import SchedulerName
 from nodes.types import Latents

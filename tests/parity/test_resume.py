@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from graphcore import Engine, Workflow
-from graphcore.workflow import Link, NodeCall, Written
+from graphcore.files.workflow import Link, NodeCall, Written
 from nodes import resources
 from tests.parity.shipped import REGISTRY, unet_calls, workflow
 

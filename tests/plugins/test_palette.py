@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import graphcore
 from graphcore import InputError, TensorSpec, Workflow
+from graphcore.declare.node import NodeType
 from graphcore.errors import CheckFailed
-from graphcore.node import NodeType
-from graphcore.plugins import Plugins
+from graphcore.plugins.loader import Plugins
 from nodes.types import Conditioning, UNetModel
 from plugins.palette.colors import oklab, parse
 from plugins.palette.encoder import features, project
@@ -212,7 +212,7 @@ def test_what_does_not_fit_is_said_before_the_run(palette: NodeType) -> None:
 
 def test_listing_the_plugin_does_not_load_torch() -> None:
     script = (
-        "import sys; from pathlib import Path; from graphcore.plugins import Plugins;"
+        "import sys; from pathlib import Path; from graphcore.plugins.loader import Plugins;"
         "p = Plugins([Path('plugins')]); print(p.states[-1].nodes, 'torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout

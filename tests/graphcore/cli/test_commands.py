@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from graphcore import shipped as shipped_workflows
 from graphcore.cli import main
+from graphcore.files import shipped as shipped_workflows
 
 Capture = pytest.CaptureFixture[str]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from graphcore import provenance
 from graphcore.cli import main
+from graphcore.files import provenance
 
 Capture = pytest.CaptureFixture[str]
 

@@ -172,7 +172,7 @@ def test_values_with_tensors_become_safetensors_that_can_be_built_again(tmp_path
     torch = pytest.importorskip("torch")
     from safetensors import safe_open
 
-    from graphcore import codec
+    from graphcore.values import codec
 
     types = {"my/Cloud": Cloud}
     cloud = Cloud(torch.arange(6.0).reshape(2, 3).T, {"red": torch.tensor([True, False])})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from graphcore.cli import settings
 from graphcore.cli.failure import UsageError
-from graphcore.workflow import MISSING, Workflow, WorkflowInput
+from graphcore.files.workflow import MISSING, Workflow, WorkflowInput
 
 
 def workflow(*inputs: WorkflowInput) -> Workflow:

@@ -1,0 +1,1 @@
+"""What a node is: its declaration, its ports, and the registry that holds it."""

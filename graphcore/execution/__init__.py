@@ -1,0 +1,1 @@
+"""Running a workflow: compiled, unrolled, executed, explained."""

@@ -1,0 +1,1 @@
+"""Code from outside: loaded, watched, digested, reloaded."""

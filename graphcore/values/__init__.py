@@ -1,0 +1,1 @@
+"""Values as bytes: content addresses, stored forms, tensors, the content of files."""
