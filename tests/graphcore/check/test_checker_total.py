@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from graphcore.check import checker
 from graphcore.errors import Problem
 from graphcore.files import reader
-from tests.graphcore.small_world import REGISTRY
 from tests.graphcore.check.test_checker import whole
+from tests.graphcore.small_world import REGISTRY
 
 WORDS = [
     "stepgraph", "nodes", "outputs", "inputs", "type", "from", "loop", "map", "switch", "workflow", "body", "carry", "each",

@@ -21,9 +21,9 @@ from graphcore.declare.node import declared
 from graphcore.declare.registry import Registry
 from graphcore.files.schema import workflow_schema
 from graphcore.plugins.loader import Plugins
-from tests.graphcore.small_world import REGISTRY, problems_of, types
 from tests.graphcore.check.test_checker import CASES, whole, with_
 from tests.graphcore.check.test_checker_total import VALUES, places
+from tests.graphcore.small_world import REGISTRY, problems_of, types
 
 SCHEMA = workflow_schema(REGISTRY)
 VALIDATOR = Draft202012Validator(SCHEMA)
