@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 
 import pytest
 import torch
@@ -16,7 +17,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def sd15_folder(tmp_path_factory):
-    return str(sd15.folder(tmp_path_factory.mktemp("sd15")))
+    made = sd15.folder(tmp_path_factory.mktemp("sd15"))
+    yield str(made)
+    shutil.rmtree(made)
 
 
 @pytest.mark.parametrize(("name", "guidance_scale", "size"), [("default", 7.5, 128), ("euler", 1.0, 256)])
