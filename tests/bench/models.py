@@ -36,6 +36,11 @@ def settings(size: str, steps: int) -> dict[str, Any]:
     return {**SETTINGS[size], **({"steps": steps} if steps else {})}
 
 
+def texts(number: int) -> dict[str, str]:
+    """Prompts that no other number has."""
+    return {"prompt": f"{PROMPT} {number}", "negative_prompt": f"a cat {number}"}
+
+
 def for_pipeline(inputs: dict[str, Any]) -> dict[str, Any]:
     """The same run in the words of StableDiffusionPipeline."""
     return {"num_inference_steps" if name == "steps" else name: value for name, value in inputs.items()}

@@ -1,7 +1,8 @@
 """Whole-run time of the workflow txt2img against StableDiffusionPipeline: same weights, threads and settings.
 
-Both have their weights in memory; runs in turn, A B A B, each pair with a seed of its own. `ours` runs with a cache on
-disk, as the command line does; `memory` without one. `engine` is what our run took outside of nodes.
+Both have their weights in memory; runs in turn, A B A B, each with a seed and prompts of its own, so that nothing of an
+earlier run can be used again. `ours` runs with a cache on disk, as the command line does; `memory` without one.
+`engine` is what our run took outside of nodes.
 
     python -m tests.bench.pipeline_ratio --size tiny emoji sd15
 """
@@ -35,8 +36,10 @@ def compare(size: str, folder: str, inputs: dict[str, Any], repeats: int, clock:
         return seeds[name]
 
     def run(engine: Engine, name: str) -> float:
+        seed = next_seed(name)
+        given = {"model": folder, "seed": seed, **models.texts(seed), **inputs}
         begin = clock()
-        started = engine.start(shipped, {"model": folder, "prompt": models.PROMPT, "seed": next_seed(name), **inputs})
+        started = engine.start(shipped, given)
         started.finish()
         seconds = clock() - begin
         if name == "ours":
@@ -44,12 +47,10 @@ def compare(size: str, folder: str, inputs: dict[str, Any], repeats: int, clock:
         return seconds
 
     def theirs() -> float:
-        generator = torch.Generator("cpu").manual_seed(next_seed("pipeline"))
-        settings = models.for_pipeline(inputs)
-        return measure.timed(
-            lambda: pipeline(models.PROMPT, negative_prompt="", generator=generator, output_type="np", **settings),
-            clock,
-        )
+        seed = next_seed("pipeline")
+        settings = {**models.texts(seed), **models.for_pipeline(inputs)}
+        generator = torch.Generator("cpu").manual_seed(seed)
+        return measure.timed(lambda: pipeline(generator=generator, output_type="np", **settings), clock)
 
     with (
         Engine(registry=REGISTRY, cache=disk, device="cpu", dtype="float32") as kept,
