@@ -61,14 +61,10 @@ def _check(workflow: Workflow, registry: Registry, values: dict[str, Any]) -> li
 def _deep(workflow: Workflow, registry: Registry, values: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Problem]]:
     """The deep check's findings: per node its `node`, `outputs` (name to shape), `flops`, `bytes` at the peak.
 
-    The one place that knows `graphcore.check.deep`.
+    Imported here: it brings torch, which no other check needs.
     """
-    try:
-        from graphcore.check import deep  # type: ignore[attr-defined, unused-ignore]
-    except ImportError as error:
-        from graphcore.cli.failure import UsageError
+    from graphcore.check import deep
 
-        raise UsageError("--deep is not part of this installation") from error
     try:
         reports = deep.check(workflow, registry, values)
     except CheckFailed as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -110,7 +111,7 @@ class Engine:
         wanted = self._wanted(workflow, program, outputs)
         described = provenance.record(workflow, values)
         described["environment"] |= {"device": runtime.device, "dtype": runtime.dtype}
-        runtime = self.runtime(workflow, described)
+        runtime = replace(runtime, provenance=described)
         ended = self._ended(described, program) if self._disk is not None else None
         header = self._header_for(runtime)
         return Run(self._executor, program, values, wanted, runtime, header, on_event, ended, previews)
@@ -134,12 +135,12 @@ class Engine:
 
         return write
 
-    def runtime(self, workflow: Workflow, described: Mapping[str, Any] | None = None) -> Runtime:
+    def runtime(self, workflow: Workflow) -> Runtime:
         """The surroundings in which this engine runs a workflow."""
         base = workflow.path.parent if workflow.path is not None else Path.cwd()
         device = tensors.resolve_device(self._device)
         dtype = tensors.resolve_dtype(self._dtype, device)
-        return Runtime(device, dtype, self._roots, self._out, base, described or {})
+        return Runtime(device, dtype, self._roots, self._out, base)
 
     def _wanted(self, workflow: Workflow, program: Program, outputs: Iterable[str] | None) -> dict[str, int]:
         names = list(workflow.outputs) if outputs is None else list(outputs)
