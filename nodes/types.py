@@ -76,7 +76,7 @@ class Image:
             The files, in the order of the batch.
         """
         # By name: how a picture is written is no part of what it is, so that code stays out of the keys of nodes.
-        written: list[Path] = import_module("nodes.png").export(self, stem, provenance)
+        written: list[Path] = import_module("nodes.pictures.png").export(self, stem, provenance)
         return written
 
 
@@ -89,15 +89,24 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """Token ids: int64, (batch, length), padded to the length that the text encoder wants."""
+    """A text as token ids, in one or more chunks of the length that the text encoder reads.
+
+    Args:
+        ids: int64, (chunks, length), padded.
+        text: What was tokenized.
+        weights: float32, as `ids`: how much each token counts; None where all count 1.
+        second: The same text by the second tokenizer of an SDXL model.
+    """
 
     ids: Tensor
     text: str = ""
+    weights: Tensor | None = None
+    second: Tokens | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """One value with four ways into the UNet (after the LDM conditioning keys; arXiv:2112.10752, sec. 3.3).
+    """One value with the ways into the UNet (after the LDM conditioning keys; arXiv:2112.10752, sec. 3.3).
 
     Args:
         context: Cross-attention tokens, (batch, tokens, width); LDM's `crossattn`.
@@ -105,8 +114,12 @@ class Conditioning:
         concat: Extra latent channels, (batch, channels, height, width); LDM's `concat`.
         vector: Added to the time embedding: class labels, int64 (batch,), or a vector (batch, width); LDM's `adm`.
         time_ids: SDXL's sizes and crops, (batch, 6), beside a pooled text `vector`.
+        image_embeds: Embedded pictures for the attention of an IP-Adapter, (batch, pictures, width) for each adapter.
         residuals: Added to the UNet's skip connections, from the first to the last, then the middle block
             (ControlNet); None for none.
+        features: Added inside the UNet's down blocks, one map for each (T2I-Adapter).
+        regions: Other conditionings that hold in a part of the picture or of the schedule. Where there are any, the
+            prediction is the weighted mean of theirs, and the fields above are empty.
     """
 
     context: Tensor | None = None
@@ -114,23 +127,63 @@ class Conditioning:
     concat: Tensor | None = None
     vector: Tensor | None = None
     time_ids: Tensor | None = None
+    image_embeds: tuple[Tensor, ...] | None = None
     residuals: tuple[Tensor, ...] | None = None
+    features: tuple[Tensor, ...] | None = None
+    regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where, when and how much a conditioning counts.
+
+    Args:
+        conditioning: One without regions.
+        mask: Weights in [0, 1] at any size, (batch or 1, 1, height, width); None is everywhere.
+        start, end: Share of the schedule, 0 .. 1: it holds at a timestep with start <= progress < end (to the end
+            where `end` is 1).
+        weight: Against the other regions at the same place and time; greater than 0.
+    """
+
+    conditioning: Conditioning
+    mask: Tensor | None = None
+    start: float = 0.0
+    end: float = 1.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class NoisePred:
-    """What the UNet says: (batch, channels, height, width) of `prediction_type` epsilon, v_prediction or sample."""
+    """What the UNet says: (batch, channels, height, width) of `prediction_type` epsilon, v_prediction or sample.
+
+    Args:
+        variance: What a model with learned variance says of it, as many channels: the fraction v of improved DDPM
+            (arXiv:2102.09672, eq. 15) for `learned_range`.
+    """
 
     sample: Tensor
     prediction_type: str = "epsilon"
+    variance: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Timestep:
-    """One entry of a schedule: `value`, a 0-dimensional CPU tensor within 0 .. num_train_timesteps - 1."""
+    """One entry of a schedule.
+
+    Args:
+        value: 0-dimensional CPU tensor within 0 .. num_train_timesteps - 1.
+        index: Its place in the schedule of this run, from 0.
+        count: Entries of the schedule of this run.
+    """
 
     value: Tensor
     index: int
+    count: int = 1
+
+    @property
+    def progress(self) -> float:
+        """Share of the schedule that lies before this entry, 0 .. 1."""
+        return self.index / self.count
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +197,7 @@ class Timesteps:
 
     def __iter__(self) -> Iterator[Timestep]:
         for index in range(len(self)):
-            yield Timestep(self.values[index], index)
+            yield Timestep(self.values[index], index, len(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,26 +224,51 @@ class Solver:
 
 
 @dataclass(frozen=True, eq=False)
+class Patch:
+    """A change to a model part that makes another part of it; the base stays as it is.
+
+    Args:
+        kind: What it is: `lora`, `ip_adapter`, `textual_inversion`.
+        source: File with its weights, or `random:...`.
+        digest: Content digest of that file.
+        settings: What it is applied with (weight, name), canonical JSON.
+    """
+
+    kind: str
+    source: str
+    digest: str
+    settings: str = "{}"
+
+
+@dataclass(frozen=True, eq=False)
 class ModelHandle:
     """A part of a model, by identity: weights are loaded when a node first needs them.
 
     Args:
-        folder: Where config and weights lie.
-        class_name: Its class in diffusers or transformers.
+        source: Where config and weights lie: the folder of the part, or a checkpoint file.
+        class_name: Its class in diffusers or transformers; empty for a part that the model does not have.
         config: Its configuration, canonical JSON.
         digest: Content digest of configuration and weights.
         device, dtype: Where and how it is to run.
+        family: What kind of model it belongs to: a name of `nodes.models.families`.
+        layout: How the weights lie at `source`: `folder`, `single_file` or `random`.
+        options: How it is to run beside that (attention backend, compile, channels_last), canonical JSON.
+        patches: What changes it, in order.
     """
 
     __stepgraph_transient__ = True  # refers to files outside: never written to the cache
     __stepgraph_weights__ = True  # a deep check runs the nodes that use it, on tensors without content
 
-    folder: str
+    source: str
     class_name: str
     config: str
     digest: str
     device: str
     dtype: str
+    family: str = ""
+    layout: str = "folder"
+    options: str = "{}"
+    patches: tuple[Patch, ...] = ()
 
 
 class UNetModel(ModelHandle):
@@ -198,17 +276,43 @@ class UNetModel(ModelHandle):
 
 
 class VaeModel(ModelHandle):
-    """Handle of a variational autoencoder."""
+    """Handle of an autoencoder; of class `PixelSpace` where the model works on pixels and has none."""
 
 
+@dataclass(frozen=True, eq=False)
 class TextEncoderModel(ModelHandle):
-    """Handle of a text encoder."""
+    """Handle of a text encoder; `second` is SDXL's other one."""
+
+    second: TextEncoderModel | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class TokenizerModel(ModelHandle):
-    """Handle of a tokenizer."""
+    """Handle of a tokenizer; `second` is SDXL's other one."""
 
     __stepgraph_weights__ = False
+
+    second: TokenizerModel | None = None
+
+
+class EncoderModel(ModelHandle):
+    """Handle of what a model brings along to encode a condition that is no text: classes, maps, fMRI."""
+
+
+class ControlNetModel(ModelHandle):
+    """Handle of a ControlNet, which makes `residuals` of a picture, latents and a timestep."""
+
+
+class AdapterModel(ModelHandle):
+    """Handle of a T2I-Adapter, which makes `features` of a picture."""
+
+
+class ImageEncoderModel(ModelHandle):
+    """Handle of a CLIP vision tower, which embeds pictures."""
+
+
+class ClassifierModel(ModelHandle):
+    """Handle of a classifier of noisy pictures or latents."""
 
 
 class SchedulerConfig(ModelHandle):

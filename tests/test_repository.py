@@ -148,7 +148,7 @@ def test_the_loop_is_written_once():
 def test_scheduler_names_are_those_of_the_node():
     from typing import get_args
 
-    from nodes.schedulers import SchedulerName
+    from nodes.sampling.schedulers import SchedulerName
 
     document = json.loads((resources.workflow_folder() / "txt2img.json").read_text(encoding="utf-8"))
     assert tuple(document["inputs"]["scheduler"]["enum"]) == get_args(SchedulerName)

@@ -13,7 +13,8 @@ from PIL import Image as Pillow
 
 from graphcore import Engine, Workflow
 from graphcore.files import provenance
-from nodes import pixels, resources
+from nodes import resources
+from nodes.pictures import pixels
 
 FOLDER = resources.workflow_folder()
 MODEL = resources.model_folder("emoji")

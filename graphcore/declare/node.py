@@ -27,6 +27,7 @@ SINGLE_OUTPUT = "output"
 """Name of the output of a node that has one and does not name it."""
 
 Arguments = Mapping[str, Any]
+Fingerprint = Callable[..., "str | tuple[str, ...] | None"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ class NodeType:
     pure: bool
     batch: Batch | None = field(default=None, repr=False)
     infer: Callable[..., Any] | None = field(default=None, repr=False)
-    fingerprint: Callable[..., str | None] | None = field(default=None, repr=False)
+    fingerprint: Fingerprint | None = field(default=None, repr=False)
     fingerprint_inputs: tuple[str, ...] = ()
     preview: Callable[[Any], bytes | None] | None = field(default=None, repr=False)
 
@@ -147,7 +148,7 @@ def node(
     pure: bool = True,
     batch: Batch | None = None,
     infer: Callable[..., Any] | None = None,
-    fingerprint: Callable[..., str | None] | None = None,
+    fingerprint: Fingerprint | None = None,
     preview: Callable[[Any], bytes | None] | None = None,
 ) -> Callable[[F], F]:
     """Declare a function as a node type.
@@ -163,7 +164,8 @@ def node(
             missing (so every parameter needs a default); returns the outputs in the same manner, or raises
             `InputError`. The checker runs it before anything is loaded.
         fingerprint: Called with those of the node's arguments that it names (paths, mostly); returns the identity of
-            the content that the node reads: it becomes part of the key.
+            the content that the node reads: it becomes part of the key. A tuple with one text per output says what
+            each of them comes from, so that other content behind one output changes only what uses that output.
         preview: Given the node's result, a small PNG for people, or None.
 
     Raises:
@@ -192,7 +194,7 @@ def _read(
     pure: bool,
     batch: Batch | None,
     infer: Callable[..., Any] | None,
-    fingerprint: Callable[..., str | None] | None,
+    fingerprint: Fingerprint | None,
     preview: Callable[[Any], bytes | None] | None,
 ) -> NodeType:
     name = function.__name__

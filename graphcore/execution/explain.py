@@ -12,14 +12,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from graphcore.declare.node import NodeType
 from graphcore.declare.registry import Registry, short_name
 from graphcore.errors import CheckFailed, NodeFailed, StepgraphError
 from graphcore.execution.journal import Journal
 from graphcore.execution.program import Program, compile_workflow
-from graphcore.execution.run import call_name
+from graphcore.execution.run import call_name, content_keys, fingerprint
 from graphcore.execution.task import DONE, Ref, Task, constant
 from graphcore.execution.unroll import Control, Frame, Unroller
 from graphcore.files.workflow import Workflow
@@ -32,7 +32,7 @@ MOST_CAUSES = 3
 """How many nodes are named that changed before a node."""
 
 Header = Callable[[NodeType], bytes]
-Identify = Callable[[NodeType, dict[str, Any]], bytes]
+Identify: TypeAlias = Callable[[NodeType, dict[str, Any]], tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class DryRun:
         self.header = header
         self.needed: dict[Task, bool] = {}
         self.unknown: dict[str, str] = {}
-        self.calls: dict[str, bytes] = {}
+        self.calls: dict[str, tuple[bytes, ...]] = {}
         self._journal, self._program, self._inputs = journal, program, inputs
         self._identify = identify
         self._ready: deque[Control] = deque()
@@ -195,7 +195,7 @@ class DryRun:
         except (StepgraphError, TypeError):
             return None  # the hook needs something that is not known before the run
 
-    def _remember_call(self, type_: NodeType, values: dict[str, Any]) -> bytes:
+    def _remember_call(self, type_: NodeType, values: dict[str, Any]) -> tuple[bytes, ...]:
         found = self._identify(type_, values)
         self.calls[call_name(type_, values)] = found
         return found
@@ -220,9 +220,8 @@ def _header(digest: Callable[[NodeType], str], surroundings: Sequence[str]) -> H
     return lambda type_: keys.digest(keys.encode([type_.name, digest(type_), *surroundings]))
 
 
-def _identify(type_: NodeType, values: dict[str, Any]) -> bytes:
-    assert type_.fingerprint is not None
-    return keys.literal(["fingerprint", type_.fingerprint(**values) or ""])
+def _identify(type_: NodeType, values: dict[str, Any]) -> tuple[bytes, ...]:
+    return content_keys(fingerprint(type_, values))
 
 
 def _nearest(workflow: Workflow, registry: Registry, journal: Journal, now: DryRun) -> DryRun | None:
@@ -241,8 +240,8 @@ def _again(record: Mapping[str, Any], registry: Registry, journal: Journal) -> D
     """An earlier run unrolled again from its description; None if its nodes are no longer there."""
     surroundings = (record["device"], record["dtype"])
 
-    def identify(type_: NodeType, values: dict[str, Any]) -> bytes:
-        return keys.literal(["fingerprint", record["fingerprints"].get(call_name(type_, values), "")])
+    def identify(type_: NodeType, values: dict[str, Any]) -> tuple[bytes, ...]:
+        return content_keys(record["fingerprints"].get(call_name(type_, values), [""]))
 
     try:
         workflow = Workflow.parse(record["files"][record["workflow"]], files=record["files"])

@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -82,7 +82,7 @@ class Run:
     ) -> None:
         self.runtime, self.tally = runtime, Tally()
         self.lengths: dict[str, int] = {}
-        self.fingerprints: dict[str, str] = {}
+        self.fingerprints: dict[str, list[str]] = {}
         self._executor, self._program, self._wanted, self._on_event = executor, program, wanted, on_event
         self.inputs, self._on_end, self._previews = inputs, on_end, previews
         self._events: deque[Event] = deque()
@@ -360,11 +360,9 @@ class Run:
         if not ref[0].constant:
             self.lengths[_hex(ref)] = length
 
-    def _identify(self, type_: NodeType, values: dict[str, Any]) -> bytes:
-        assert type_.fingerprint is not None
-        text = type_.fingerprint(**values) or ""
-        self.fingerprints[call_name(type_, values)] = text
-        return keys.literal(["fingerprint", text])
+    def _identify(self, type_: NodeType, values: dict[str, Any]) -> tuple[bytes, ...]:
+        self.fingerprints[call_name(type_, values)] = found = fingerprint(type_, values)
+        return content_keys(found)
 
     @staticmethod
     def with_keys(runtime: Runtime, task: Task) -> Runtime:
@@ -391,6 +389,22 @@ def _wait(task: Task, waiter: Task | Control) -> None:
         task.waiters = [waiter]
     else:
         task.waiters.append(waiter)
+
+
+def fingerprint(type_: NodeType, values: Mapping[str, Any]) -> list[str]:
+    """What a `fingerprint` hook says: one text, or one for each output."""
+    assert type_.fingerprint is not None
+    found = type_.fingerprint(**values)
+    if not isinstance(found, tuple):
+        return [found or ""]
+    if len(found) != type_.width:
+        raise StepgraphError(f"the fingerprint of {type_.name} gives {len(found)} texts for {type_.width} outputs")
+    return list(found)
+
+
+def content_keys(found: Sequence[str]) -> tuple[bytes, ...]:
+    """What the texts of `fingerprint` add to keys."""
+    return tuple(keys.literal(["fingerprint", text]) for text in found)
 
 
 def call_name(type_: NodeType, values: Mapping[str, Any]) -> str:

@@ -66,7 +66,7 @@ class Unroller:
     Args:
         run: The run that the tasks belong to: it computes values and hears of expansions.
         header: What a node type adds to the keys of its calls (name, code, device, dtype).
-        identify: Calls a node's `fingerprint` hook with values and gives bytes for the key.
+        identify: Calls a node's `fingerprint` hook with values; gives bytes for the key, or for the key of each output.
         order: Numbers for tasks; earlier ones run first.
     """
 
@@ -74,7 +74,7 @@ class Unroller:
         self,
         run: Run,
         header: Callable[[NodeType], bytes],
-        identify: Callable[[NodeType, dict[str, Any]], bytes],
+        identify: Callable[[NodeType, dict[str, Any]], tuple[bytes, ...]],
         order: itertools.count[int],
     ) -> None:
         self._run, self._header, self._identify, self._order = run, header, identify, order
@@ -252,15 +252,19 @@ class Unroller:
             if refs[position][0].constant:
                 refs[position] = self._adapt(refs[position], port)
         type_ = code.type
+        read: tuple[bytes, ...] = ()
         if type_.fingerprint is None:
-            parts = [task.chunks[index] for task, index in refs]
+            linked = b"".join([task.chunks[index] for task, index in refs])
         else:
-            parts = self._content_parts(code, refs)
-        key = keys.digest(self._header(type_) + b"".join(parts))
+            read, linked = self._content(code, refs)
+        key = keys.digest(self._header(type_) + b"".join(read) + linked)
         task = self._tasks.get(key)
         if task is None or not type_.pure:  # equal calls, in whichever iterations, are one task
             self.fresh.append(key)
             self._tasks[key] = task = Task(self._run, next(self._order), frame, code.name, type_, refs, key)
+            if len(read) > 1:  # an output is known by what it is made from: other outputs may come from other files
+                each = [keys.digest(self._header(type_) + part + linked) for part in read]
+                task.chunks = tuple(bytes([index]) + part for index, part in enumerate(each))
         out, carried = code.out, frame.scope.carried
         frame.slots[out] = (task, 0)
         for index in range(1, type_.width):
@@ -268,12 +272,12 @@ class Unroller:
         if carried and not carried.isdisjoint(range(out, out + type_.width)):
             task.checkpoint = True
 
-    def _content_parts(self, code: CallCode, refs: list[Ref]) -> list[bytes]:
-        """What a node that reads files is: their content, not their names."""
+    def _content(self, code: CallCode, refs: list[Ref]) -> tuple[tuple[bytes, ...], bytes]:
+        """What a node that reads files is: their content, not their names; and the keys of its other inputs."""
         known = {port.name: ref for port, ref in zip(code.ports, refs, strict=True)}
         asked = {name: value_of(known[name]) for name in code.type.fingerprint_inputs}
         others = [ref[0].chunks[ref[1]] for name, ref in known.items() if name not in asked]
-        return [self._identify(code.type, asked), *others]
+        return self._identify(code.type, asked), b"".join(others)
 
     def _adapt(self, ref: Ref, port: Port) -> Ref:
         """A literal that came through a link, as the port's type wants it (7 becomes 7.0 for a float)."""

@@ -15,13 +15,14 @@ MODULES = ("models", "model_folder", "text", "vocabulary", "unet", "unet_inputs"
     "work",
     [
         "; ".join(f"import nodes.{name}" for name in MODULES),
-        "from nodes import models; model = models.infer('builtin:emoji'); "
-        "from nodes import text; tokens = text.infer_tokenize(model.tokenizer, 'a cat'); "
+        "from nodes.models import loading; model = loading.infer('builtin:emoji'); "
+        "from nodes.conditioning import text; tokens = text.infer_tokenize(model.tokenizer, 'a cat'); "
         "context = text.infer_encode(model.text_encoder, tokens); "
         "from graphcore import TensorSpec; from nodes.types import Latents; import sys; "
         "latents = Latents(TensorSpec((1, 4, 16, 16)), model.latent_space); "
-        "assert sys.modules['nodes.unet'].infer(model.unet, latents, None, context).prediction_type == 'v_prediction'; "
-        "assert sys.modules['nodes.vae'].infer_decode(model.vae, latents).pixels.shape == (1, 3, 64, 64)",
+        "infer = sys.modules['nodes.sampling.unet'].infer; "
+        "assert infer(model.unet, latents, None, context).prediction_type == 'v_prediction'; "
+        "assert sys.modules['nodes.pictures.vae'].infer_decode(model.vae, latents).pixels.shape == (1, 3, 64, 64)",
     ],
     ids=["import", "check a model"],
 )

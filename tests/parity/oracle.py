@@ -1,7 +1,7 @@
 """What diffusers makes of the same weights, seeds and settings: the truth of the parity tests.
 
 The schedulers are made here as a person makes them who reads diffusers' documentation, from names alone; the table of
-`nodes.schedulers` is not looked at, so that a mistake in it shows.
+`nodes.sampling.schedulers` is not looked at, so that a mistake in it shows.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from graphcore import Engine, Workflow
 from graphcore.declare.registry import Registry
 from graphcore.errors import NodeFailed
 from nodes import resources
-from nodes.schedulers import SchedulerName
+from nodes.sampling.schedulers import SchedulerName
 from tests.parity import oracle
 from tests.parity.shipped import REGISTRY, unet_calls, workflow
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image as Pillow
 
 from graphcore import StepgraphError
-from nodes.schedulers import SchedulerName
+from nodes.sampling.schedulers import SchedulerName
 from tests.parity import oracle
 from tests.parity.shipped import with_steps, workflow
 

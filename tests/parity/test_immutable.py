@@ -15,7 +15,7 @@ from graphcore import Engine, Workflow, node
 from graphcore.declare.node import NodeType, declared
 from graphcore.declare.registry import Registry
 from nodes import resources
-from nodes.schedulers import SchedulerName
+from nodes.sampling.schedulers import SchedulerName
 from nodes.types import Latents
 from tests.parity.shipped import REGISTRY, workflow
 

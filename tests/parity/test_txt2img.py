@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nodes import resources
-from nodes.schedulers import SchedulerName
+from nodes.sampling.schedulers import SchedulerName
 from tests.nodes import tiny
 from tests.parity import oracle
 from tests.parity.shipped import with_steps, workflow

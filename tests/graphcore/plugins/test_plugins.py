@@ -204,7 +204,7 @@ def test_a_built_in_cannot_be_shadowed(folder: Path) -> None:
     refused = found.states[-1]
     assert "the name `stepgraph` is taken" in refused.error
     assert str(folder / "stepgraph.py") in refused.error
-    assert found.registry.get("load_model").function.__module__ == "nodes.models"
+    assert found.registry.get("load_model").function.__module__ == "nodes.models.loading"
 
 
 def test_a_clash_names_both_files(folder: Path, tmp_path: Path) -> None:

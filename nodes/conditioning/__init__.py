@@ -1,0 +1,1 @@
+"""Encoders: whatever a picture is to be made from becomes a `Conditioning`."""

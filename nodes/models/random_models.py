@@ -1,0 +1,171 @@
+"""Tiny models with random weights, one of each family: `random:sd15` runs everywhere, offline, in no time.
+
+They make no pictures of anything. They have the parts, classes and settings of their families, in small, so that every
+workflow can be tried and tested without a checkpoint. The weights depend on the name alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from graphcore import InputError
+from nodes.models.part import Part
+
+RANDOM = "random:"
+"""Paths that start so name a model with random weights."""
+
+Parts = dict[str, tuple[str, dict[str, Any]]]
+"""Class and configuration of each part."""
+
+MERGES = ("t h", "th e</w>", "a p", "ap p", "app l", "appl e</w>", "r e", "re d</w>", "c a", "ca t</w>", "o n</w>")
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+BETAS: Mapping[str, Any] = {
+    "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000,
+    "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1,
+}  # fmt: skip
+"""Noise schedule of Stable Diffusion (arXiv:2112.10752, appendix)."""
+
+
+@cache
+def vocabulary() -> Mapping[str, int]:
+    """Byte-level BPE in CLIP's order: 256 bytes, the same at the end of a word, one token per merge, two specials."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    characters = [chr(byte) for byte in printable] + [chr(256 + n) for n in range(len(others))]
+    tokens = [*characters, *(f"{character}</w>" for character in characters)]
+    tokens += ["".join(merge.split(" ")) for merge in MERGES]
+    return {token: index for index, token in enumerate([*tokens, START, END])}
+
+
+def unet(**changes: Any) -> tuple[str, dict[str, Any]]:
+    """A UNet of two levels with cross-attention."""
+    config: dict[str, Any] = {
+        "sample_size": 16, "in_channels": 4, "out_channels": 4, "block_out_channels": [8, 16], "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+        "cross_attention_dim": 32, "attention_head_dim": 2, "norm_num_groups": 4,
+    }  # fmt: skip
+    return "UNet2DConditionModel", {**config, **changes}
+
+
+def plain_unet(**changes: Any) -> tuple[str, dict[str, Any]]:
+    """A UNet of two levels without cross-attention."""
+    config: dict[str, Any] = {
+        "sample_size": 16, "in_channels": 3, "out_channels": 3, "block_out_channels": [8, 16], "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D"], "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+        "attention_head_dim": 8, "norm_num_groups": 4,
+    }  # fmt: skip
+    return "UNet2DModel", {**config, **changes}
+
+
+def vae(**changes: Any) -> tuple[str, dict[str, Any]]:
+    """An autoencoder that halves each side."""
+    config: dict[str, Any] = {
+        "block_out_channels": [8, 16], "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2, "latent_channels": 4, "norm_num_groups": 4, "sample_size": 32,
+        "scaling_factor": 0.18215,
+    }  # fmt: skip
+    return "AutoencoderKL", {**config, **changes}
+
+
+def text_encoder(width: int = 32, *, projection: bool = False, **changes: Any) -> tuple[str, dict[str, Any]]:
+    """A CLIP text tower of two layers."""
+    size = len(vocabulary())
+    config: dict[str, Any] = {
+        "vocab_size": size, "hidden_size": width, "intermediate_size": 37, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "max_position_embeddings": 77, "projection_dim": width, "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5, "pad_token_id": 1, "bos_token_id": size - 2, "eos_token_id": size - 1,
+        "model_type": "clip_text_model",
+    }  # fmt: skip
+    return ("CLIPTextModelWithProjection" if projection else "CLIPTextModel"), {**config, **changes}
+
+
+def tokenizer(pad_token: str = END) -> tuple[str, dict[str, Any]]:
+    return "CLIPTokenizer", {"model_max_length": 77, "pad_token": pad_token}
+
+
+def scheduler(name: str = "DDIMScheduler", **changes: Any) -> tuple[str, dict[str, Any]]:
+    return name, {**BETAS, **changes}
+
+
+def _sd15() -> Parts:
+    return {
+        "unet": unet(), "vae": vae(), "text_encoder": text_encoder(), "tokenizer": tokenizer(),
+        "scheduler": scheduler("PNDMScheduler", skip_prk_steps=True),
+    }  # fmt: skip
+
+
+def _sd21() -> Parts:
+    return {
+        "unet": unet(cross_attention_dim=40, use_linear_projection=True, upcast_attention=True), "vae": vae(),
+        "text_encoder": text_encoder(40, hidden_act="gelu"), "tokenizer": tokenizer("!"),
+        "scheduler": scheduler(prediction_type="v_prediction"),
+    }  # fmt: skip
+
+
+def _sd15_inpaint() -> Parts:
+    return {**_sd15(), "unet": unet(in_channels=9)}
+
+
+def _sdxl_unet(width: int, pooled: int, ids: int) -> tuple[str, dict[str, Any]]:
+    return unet(
+        cross_attention_dim=width, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=pooled + ids * 8, use_linear_projection=True,
+        transformer_layers_per_block=[1, 2],
+    )  # fmt: skip
+
+
+def _sdxl() -> Parts:
+    return {
+        "unet": _sdxl_unet(72, 40, 6), "vae": vae(scaling_factor=0.13025, force_upcast=True),
+        "text_encoder": text_encoder(), "tokenizer": tokenizer(),
+        "text_encoder_2": text_encoder(40, projection=True, hidden_act="gelu"), "tokenizer_2": tokenizer("!"),
+        "scheduler": scheduler("EulerDiscreteScheduler", timestep_spacing="leading"),
+    }  # fmt: skip
+
+
+def _sdxl_refiner() -> Parts:
+    base = _sdxl()
+    base["unet"] = _sdxl_unet(40, 40, 5)
+    return {name: part for name, part in base.items() if name not in ("text_encoder", "tokenizer")}
+
+
+def _ddpm() -> Parts:
+    betas = {"num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear"}
+    return {"unet": plain_unet(), "scheduler": ("DDPMScheduler", {**betas, "variance_type": "fixed_large"})}
+
+
+MODELS: Mapping[str, Callable[[], Parts]] = {
+    "sd15": _sd15,
+    "sd21": _sd21,
+    "sd15_inpaint": _sd15_inpaint,
+    "sdxl": _sdxl,
+    "sdxl_refiner": _sdxl_refiner,
+    "ddpm": _ddpm,
+}
+
+
+def parts(name: str) -> dict[str, Part]:
+    """The parts of the random model of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in MODELS:
+        raise InputError("path", expected=f"one of {', '.join(MODELS)} after `{RANDOM}`", got=repr(name))
+    return {
+        part: Part(f"{RANDOM}{name}/{part}", class_name, config, layout="random")
+        for part, (class_name, config) in MODELS[name]().items()
+    }
+
+
+def make_tokenizer(config: Mapping[str, Any]) -> Any:
+    """The tokenizer of the random models: it can spell every text and knows a few words as one token."""
+    from transformers import CLIPTokenizer
+
+    merges = [tuple(merge.split(" ")) for merge in MERGES]
+    settings = {key: config[key] for key in ("model_max_length", "pad_token")}
+    return CLIPTokenizer(vocab=dict(vocabulary()), merges=merges, **settings)

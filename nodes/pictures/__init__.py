@@ -1,0 +1,1 @@
+"""Pictures: files, sizes, grids, and the way between pixels and latents."""

@@ -1,0 +1,1 @@
+"""The loop: noise, schedules, the UNet, guidance and the steps of a scheduler."""

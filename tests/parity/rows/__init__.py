@@ -1,0 +1,1 @@
+"""Rows of the parity table, a module for each topic."""
