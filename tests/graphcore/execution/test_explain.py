@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from graphcore import Engine, Workflow, node
 from graphcore.declare.node import NodeType, declared
 from graphcore.declare.registry import Registry
-from graphcore.errors import CheckFailed
+from graphcore.errors import CheckFailed, StepgraphError
 from graphcore.execution import executor
 from graphcore.execution.explain import Explanation, static
 from graphcore.plugins import digests
@@ -32,7 +32,29 @@ def read(path: str) -> float:
     return float(Path(path).read_text())
 
 
-FUNCTIONS = (arithmetic.number, arithmetic.add, arithmetic.count, arithmetic.tell, read)
+class Two(NamedTuple):
+    first: float
+    second: float
+
+
+def _each(folder: str) -> tuple[str, ...]:
+    return tuple(content.digest(Path(folder) / name) for name in ("first", "second"))
+
+
+@node(category="numbers", fingerprint=_each)
+def read_two(folder: str) -> Two:
+    """The numbers in two files of a folder; each output is known by its own file."""
+    CALLS["read_two"] += 1
+    return Two(*(float((Path(folder) / name).read_text()) for name in ("first", "second")))
+
+
+@node(category="numbers", fingerprint=lambda folder: ("only one",))
+def read_badly(folder: str) -> Two:
+    """A hook that gives fewer texts than there are outputs."""
+    return Two(0.0, 0.0)
+
+
+FUNCTIONS = (arithmetic.number, arithmetic.add, arithmetic.count, arithmetic.tell, read, read_two, read_badly)
 REGISTRY = Registry().with_nodes("stepgraph", [d for f in FUNCTIONS if (d := declared(f))])
 
 
@@ -278,3 +300,31 @@ def test_without_a_cache_everything_runs() -> None:
 def test_a_wrong_workflow_is_refused(make: Make) -> None:
     with pytest.raises(CheckFailed):
         make().explain(workflow(CHAIN.replace("number", "nunber"), OUTPUT, INPUTS))
+
+
+TWO = """
+"files": {"type": "read_two", "inputs": {"folder": {"from": "inputs.folder"}}},
+"a": {"type": "add", "inputs": {"a": {"from": "files.first"}, "b": 1}},
+"b": {"type": "add", "inputs": {"a": {"from": "files.second"}, "b": 1}},
+"c": {"type": "add", "inputs": {"a": {"from": "a"}, "b": {"from": "b"}}}
+"""
+
+
+def test_other_content_behind_one_output_changes_only_what_uses_it(make: Make, tmp_path: Path) -> None:
+    made = workflow(TWO, '"c": {"from": "c"}', '"folder": {"type": "string"}')
+    for name, folders in {"first": ("x", "y"), "second": ("x", "y")}.items():
+        for number, folder in enumerate(folders):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / name).write_text(str(number if name == "second" else 5))
+    assert run(make, made, folder=str(tmp_path / "x")) == Counter({"files": 1, "a": 1, "b": 1, "c": 1})
+    other = explain(make, made, folder=str(tmp_path / "y"))
+    assert other["a"].state == "cached"
+    assert other["b"].state == other["c"].state == "run"
+    assert "content of a file" in other["b"].reason or "folder" in other["b"].reason
+    assert run(make, made, folder=str(tmp_path / "y")) == Counter({"files": 1, "b": 1, "c": 1})
+
+
+def test_a_fingerprint_has_a_text_for_each_output(make: Make) -> None:
+    made = workflow(TWO.replace("read_two", "read_badly"), '"c": {"from": "c"}', '"folder": {"type": "string"}')
+    with make() as engine, pytest.raises(StepgraphError, match="1 texts for 2 outputs"):
+        engine.run(made, folder="x")
