@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphcore.cli import options as shared
-from graphcore.cli import outputs, settings, shipped, target, text
+from graphcore.cli import settings, shipped, target, text
 from graphcore.cli.interrupt import interrupts
 from graphcore.cli.progress import progress, summary
 from graphcore.events import Event
-from graphcore.files import provenance
+from graphcore.files import exports, provenance
 
 if TYPE_CHECKING:
     from graphcore.execution.engine import Engine
@@ -65,7 +65,7 @@ class Session:
         with shown, interrupts(run.cancel):
             run.finish()
         record = run.provenance
-        written = outputs.write(run.outputs, self._options.out, record, self.plugins.registry.types)
+        written = exports.write(run.outputs, self._options.out, record, self.plugins.registry.types)
         for path in written:
             print(path, flush=True)
         print(text.paint(summary(shown.board, time.monotonic() - begin), "green", sys.stderr), file=sys.stderr)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphcore.cli import outputs
+from graphcore.files import exports
 from graphcore.cli.eventlog import EventLog
 from graphcore.cli.trace import Trace, nesting
 from graphcore.errors import StepgraphError
@@ -114,7 +114,7 @@ class Picture:
 
 def test_plain_values_become_json(tmp_path: Path) -> None:
     values = {"a": 3, "b": [1.5, "é", None, {"x": Path("/p")}], "c": True, "d": float("nan")}
-    written = outputs.write(values, tmp_path / "out", {}, {})
+    written = exports.write(values, tmp_path / "out", {}, {})
     assert [path.name for path in written] == ["a.json", "b.json", "c.json", "d.json"]
     assert [json.loads(path.read_text(encoding="utf-8")) for path in written] == [
         3,
@@ -126,13 +126,13 @@ def test_plain_values_become_json(tmp_path: Path) -> None:
 
 
 def test_a_value_that_exports_itself_is_asked_to_with_the_provenance(tmp_path: Path) -> None:
-    (written,) = outputs.write({"image": Picture("x")}, tmp_path, {"by": "y"}, {})
+    (written,) = exports.write({"image": Picture("x")}, tmp_path, {"by": "y"}, {})
     assert written == tmp_path / "image.txt"
     assert written.read_text() == "xy"
 
 
 def test_a_list_of_values_that_export_is_numbered(tmp_path: Path) -> None:
-    written = outputs.write({"strip": [Picture(str(i)) for i in range(101)]}, tmp_path, {}, {})
+    written = exports.write({"strip": [Picture(str(i)) for i in range(101)]}, tmp_path, {}, {})
     assert [path.name for path in written[:2]] == ["strip_000.txt", "strip_001.txt"]
     assert written[100].read_text() == "100"
 
@@ -140,7 +140,7 @@ def test_a_list_of_values_that_export_is_numbered(tmp_path: Path) -> None:
 def test_a_failing_export_leaves_the_old_file_whole_and_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "image.txt").write_text("old")
     with pytest.raises(StepgraphError, match="disk is full"):
-        outputs.write({"n": 1, "image": Picture("new", broken=True)}, tmp_path, {}, {})
+        exports.write({"n": 1, "image": Picture("new", broken=True)}, tmp_path, {}, {})
     assert (tmp_path / "image.txt").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image.txt", "n.json"]
 
@@ -148,7 +148,7 @@ def test_a_failing_export_leaves_the_old_file_whole_and_nothing_behind(tmp_path:
 def test_a_folder_in_the_way_is_said_and_the_others_are_written(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
     with pytest.raises(StepgraphError, match=r"output `a`: .*a\.json is a folder; written: .*b\.json"):
-        outputs.write({"a": 1, "b": 2}, tmp_path, {}, {})
+        exports.write({"a": 1, "b": 2}, tmp_path, {}, {})
     assert (tmp_path / "b.json").read_text() == "2\n"
 
 
@@ -156,7 +156,7 @@ def test_a_folder_in_the_way_is_said_and_the_others_are_written(tmp_path: Path) 
 def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     with pytest.raises(StepgraphError, match="no file name"):
-        outputs.write({name: 1}, out, {}, {})
+        exports.write({name: 1}, out, {}, {})
     assert list(out.iterdir()) == []
     assert list(tmp_path.iterdir()) == [out]
 
@@ -176,7 +176,7 @@ def test_values_with_tensors_become_safetensors_that_can_be_built_again(tmp_path
 
     types = {"my/Cloud": Cloud}
     cloud = Cloud(torch.arange(6.0).reshape(2, 3).T, {"red": torch.tensor([True, False])})
-    written = outputs.write({"cloud": cloud, "clouds": [cloud], "bare": torch.ones(2)}, tmp_path, {}, types)
+    written = exports.write({"cloud": cloud, "clouds": [cloud], "bare": torch.ones(2)}, tmp_path, {}, types)
     assert [path.name for path in written] == ["cloud.safetensors", "clouds.safetensors", "bare.safetensors"]
     with safe_open(written[0], "pt") as file:
         assert sorted(file.keys()) == ["colours.red", "points"]
@@ -195,11 +195,11 @@ def test_no_tensor_is_lost_where_names_would_clash(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
 
-    (written,) = outputs.write({"x": {"a.b": torch.zeros(1), "a": {"b": torch.ones(1)}}}, tmp_path, {}, {})
+    (written,) = exports.write({"x": {"a.b": torch.zeros(1), "a": {"b": torch.ones(1)}}}, tmp_path, {}, {})
     assert sorted(tensor.item() for tensor in load_file(written).values()) == [0.0, 1.0]
 
 
 def test_a_value_without_a_stored_form_is_said_and_the_others_are_written(tmp_path: Path) -> None:
     with pytest.raises(StepgraphError, match=r"output `f`: cannot be written.*; written: .*n\.json"):
-        outputs.write({"f": Cloud(object(), {}), "n": 1}, tmp_path, {}, {})
+        exports.write({"f": Cloud(object(), {}), "n": 1}, tmp_path, {}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["n.json"]

@@ -1,0 +1,140 @@
+"""Files by their content: what is stored twice is there once, and a name from outside never becomes a path."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from blake3 import blake3
+
+from graphcore import StepgraphError
+
+MEDIA_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".webp": "image/webp",
+    ".json": "application/json",
+    ".safetensors": "application/octet-stream",
+    ".npy": "application/octet-stream",
+}
+"""Suffixes of files that are kept, and what they are sent as."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class UnknownFile(StepgraphError):
+    """There is no file of that id."""
+
+
+class FileTooLarge(StepgraphError):
+    """More bytes came than are allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One file.
+
+    Args:
+        id: 128 bits of the content's BLAKE3 digest, hexadecimal.
+        name: The id with the suffix: how a workflow may name it.
+    """
+
+    id: str
+    path: Path
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def media_type(self) -> str:
+        return MEDIA_TYPES[self.path.suffix]
+
+
+class FileStore:
+    """Responsibilities: keep files whole or not at all, find them by id.
+
+    Args:
+        folder: Where they lie, flat.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, chunks: Iterable[bytes], suffix: str, most_bytes: int | None = None) -> Stored:
+        """Keep what comes in chunks; it is on the disk when the call returns.
+
+        Raises:
+            FileTooLarge: more than `most_bytes` came; nothing is kept.
+            StepgraphError: a suffix that is not kept.
+            OSError: the disk is full; nothing is kept.
+        """
+        with Incoming(self, suffix, most_bytes) as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            return incoming.keep()
+
+    def get(self, id_: str) -> Stored:
+        """The file of an id.
+
+        Raises:
+            UnknownFile: there is none, or what lies there is no plain file.
+        """
+        if _ID.fullmatch(id_):
+            for suffix in MEDIA_TYPES:
+                path = self.folder / f"{id_}{suffix}"
+                with suppress(OSError):
+                    status = path.lstat()  # a link that somebody laid there leads outside
+                    if stat.S_ISREG(status.st_mode):
+                        return Stored(id_, path, status.st_size)
+        raise UnknownFile(f"there is no file {id_[:40]!r}")
+
+
+class Incoming:
+    """A file that is being received: `write`, then `keep`; left without `keep`, nothing remains."""
+
+    def __init__(self, store: FileStore, suffix: str, most_bytes: int | None = None) -> None:
+        if suffix not in MEDIA_TYPES:
+            raise StepgraphError(f"files with {suffix or 'no suffix'} are not kept; {', '.join(MEDIA_TYPES)} are")
+        self._store, self._suffix, self._most = store, suffix, most_bytes
+        self._aside = store.folder / f".{secrets.token_hex(8)}.part"
+        self._file = self._aside.open("xb")
+        self._hasher, self.bytes = blake3(), 0
+
+    def write(self, chunk: bytes) -> None:
+        """Add bytes.
+
+        Raises:
+            FileTooLarge: these are too many.
+        """
+        self.bytes += len(chunk)
+        if self._most is not None and self.bytes > self._most:
+            raise FileTooLarge(f"more than {self._most} bytes")
+        self._hasher.update(chunk)
+        self._file.write(chunk)
+
+    def keep(self) -> Stored:
+        """Put the whole file in its place."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        id_ = self._hasher.hexdigest(length=16)
+        target = self._store.folder / f"{id_}{self._suffix}"
+        os.replace(self._aside, target)
+        return Stored(id_, target, self.bytes)
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        with suppress(FileNotFoundError):
+            self._aside.unlink()
