@@ -29,15 +29,15 @@ class Request:
     """What somebody asks for.
 
     Args:
-        name: Of the workflow, for people.
-        files: Text of each workflow file by name; the first one is the workflow, the others are those it uses.
+        workflow: Name of the workflow file, such as `txt2img.json`.
+        files: Text of that file and of those that it uses, by name.
         inputs: Values of its inputs, as JSON.
         outputs: Names of the outputs to make; empty for all.
         priority: Higher ones run first; equal ones in the order in which they came.
         previews: Make small pictures of values on the way.
     """
 
-    name: str
+    workflow: str
     files: Mapping[str, str]
     inputs: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()

@@ -1,0 +1,53 @@
+"""Where a server keeps what: one folder, with fixed names in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The places below the data folder.
+
+    Args:
+        data: The folder that `stepgraph serve --data` names.
+    """
+
+    data: Path
+
+    @property
+    def queue(self) -> Path:
+        return self.data / "queue.sqlite"
+
+    @property
+    def events(self) -> Path:
+        return self.data / "events.sqlite"
+
+    @property
+    def files(self) -> Path:
+        """Uploads and outputs, by content."""
+        return self.data / "files"
+
+    @property
+    def workflows(self) -> Path:
+        """Plain JSON files, which people edit too."""
+        return self.data / "workflows"
+
+    @property
+    def models(self) -> Path:
+        return self.data / "models"
+
+    @property
+    def plugins(self) -> Path:
+        return self.data / "plugins"
+
+    @property
+    def cache(self) -> Path:
+        return self.data / "cache"
+
+    def make(self) -> None:
+        """Make them, for the owner alone."""
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self.files, self.workflows, self.models, self.plugins, self.cache):
+            folder.mkdir(exist_ok=True)

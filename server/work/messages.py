@@ -1,0 +1,24 @@
+"""What supervisor and worker say to each other: one JSON object a line, over the worker's standard streams.
+
+The queue is the truth; these lines only save waiting. To the worker: `{"do": "wake"}`, `{"do": "cancel", "job": ID}`,
+`{"do": "stop"}`. From it: `{"say": "ready"}`, `{"say": "alive"}`, `{"say": "state", "job": ID}`, and
+`{"say": "events", "job": ID}`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def encode(**message: Any) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes | str) -> dict[str, Any]:
+    """A message; anything else (a library that prints) is one without content."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
