@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 
 COMMANDS = {
     "run": "run a workflow and write its outputs",
@@ -20,6 +20,12 @@ COMMANDS = {
     "init": "make a folder to work in",
 }
 """Name and help of each command; the module of the same name holds `configure(parser)` and `main(options)`."""
+
+GROUP = "stepgraph.commands"
+"""Entry points of further commands: modules with `HELP`, `configure(parser)` and `main(options)`."""
+
+CHECKOUT = {"serve": "server.cli"}
+"""Those of a checkout that is not installed."""
 
 INTERRUPTED = 130
 
@@ -59,15 +65,22 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"stepgraph {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     asked = next((argument for argument in arguments if not argument.startswith("-")), "")
-    for name, text in COMMANDS.items():
+    modules = {name: f"graphcore.cli.{name}" for name in COMMANDS} | _further()
+    for name, place in modules.items():
+        text = COMMANDS.get(name) or str(importlib.import_module(place).HELP)
         command = commands.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False, add_help=False
         )
         if name == asked:
-            module = importlib.import_module(f"graphcore.cli.{name}")
+            module = importlib.import_module(place)
             module.configure(command)
             command.set_defaults(main=module.main)
     return parser
+
+
+def _further() -> dict[str, str]:
+    """Commands that other parts of the house and other packages bring along: name and module."""
+    return {entry.name: entry.value for entry in entry_points(group=GROUP)} or CHECKOUT
 
 
 def _version() -> str:

@@ -10,10 +10,9 @@ from typing import Any
 
 from graphcore.cli import options as shared
 from graphcore.cli import text
-from graphcore.declare import ports
+from graphcore.declare import description, ports
 from graphcore.declare.node import NodeType, Port
 from graphcore.declare.registry import short_name
-from graphcore.files.workflow import MISSING
 
 BOUNDS = {
     "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below",
@@ -32,7 +31,7 @@ def main(options: argparse.Namespace) -> int:
     registry = shared.load_plugins(options).registry
     chosen = [registry.get(options.name)] if options.name else list(registry)
     if options.json:
-        described = [describe(node) for node in chosen]
+        described = [description.describe(node) for node in chosen]
         print(json.dumps(described[0] if options.name else described, indent=2, ensure_ascii=False))
     elif options.name:
         print(document(chosen[0]))
@@ -76,8 +75,8 @@ def _remark(port: Port, is_input: bool) -> str:
     """Default and bounds of an input."""
     if not is_input:
         return ""
-    default = "required" if port.required else f"default {_plain(port.default)!r}"
-    schema = _schema(port) or {}
+    default = "required" if port.required else f"default {description.plain(port.default)!r}"
+    schema = description.schema(port) or {}
     bounds = [f"{words} {schema[name]}" for name, words in BOUNDS.items() if name in schema]
     return ", ".join([default if port.literal else f"{default}; a link", *bounds, *([port.help] if port.help else [])])
 
@@ -88,50 +87,3 @@ def example(node: NodeType) -> dict[str, Any]:
         port.name: {"from": "..."} if not port.literal else "..." for port in node.inputs.values() if port.required
     }
     return {"type": short_name(node.name), **({"inputs": inputs} if inputs else {})}
-
-
-def describe(node: NodeType) -> dict[str, Any]:
-    """Everything about a node type, JSON-ready."""
-    return {
-        "name": node.name,
-        "short_name": short_name(node.name),
-        "category": node.category,
-        "doc": node.doc,
-        "pure": node.pure,
-        "single": node.single,
-        "hooks": [name for name in ("fingerprint", "batch", "infer", "preview") if getattr(node, name) is not None],
-        "inputs": {port.name: _port(port) for port in node.inputs.values()},
-        "outputs": {port.name: {"type": ports.say(port.annotation)} for port in node.outputs.values()},
-    }
-
-
-def _port(port: Port) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "type": ports.say(port.annotation),
-        "required": port.required,
-        "literal": port.literal,
-        "help": port.help,
-    }
-    if port.default is not MISSING:
-        described["default"] = _plain(port.default)
-    if (schema := _schema(port)) is not None:
-        described["schema"] = schema
-    return described
-
-
-def _schema(port: Port) -> dict[str, Any] | None:
-    """The JSON Schema of a literal port; None for one that takes links only, or a mixture that no schema describes."""
-    if not port.literal:
-        return None
-    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
-
-    try:
-        return port.json_schema()
-    except (PydanticInvalidForJsonSchema, PydanticSchemaGenerationError):
-        return None
-
-
-def _plain(value: Any) -> Any:
-    from pydantic_core import to_jsonable_python
-
-    return to_jsonable_python(value)

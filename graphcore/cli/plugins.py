@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
 
 from graphcore.cli import options as shared
 from graphcore.cli import text
@@ -22,23 +21,12 @@ def main(options: argparse.Namespace) -> int:
     folders = shared.plugin_folders(options)
     states = Plugins([folder.absolute() for folder in folders]).states
     if options.json:
-        print(json.dumps([describe(state) for state in states], indent=2, ensure_ascii=False))
+        print(json.dumps([state.as_dict() for state in states], indent=2, ensure_ascii=False))
     else:
         print("\n".join(map(block, states)))
         if not folders:
             print("There is no folder ./plugins; name others with --plugins DIR.")
     return 1 if any(state.error for state in states) else 0
-
-
-def describe(state: PluginState) -> dict[str, Any]:
-    """A plugin, JSON-ready."""
-    return {
-        "name": state.name,
-        "path": str(state.path) if state.path else None,
-        "nodes": list(state.nodes),
-        "error": state.error or None,
-        "traceback": state.traceback or None,
-    }
 
 
 def block(state: PluginState) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -138,9 +139,23 @@ class Engine:
     def runtime(self, workflow: Workflow) -> Runtime:
         """The surroundings in which this engine runs a workflow."""
         base = workflow.path.parent if workflow.path is not None else Path.cwd()
-        device = tensors.resolve_device(self._device)
-        dtype = tensors.resolve_dtype(self._dtype, device)
-        return Runtime(device, dtype, self._roots, self._out, base)
+        return Runtime(self.device, self.dtype, self._roots, self._out, base)
+
+    @property
+    def device(self) -> str:
+        """Where models run, `auto` resolved."""
+        return tensors.resolve_device(self._device)
+
+    @property
+    def dtype(self) -> str:
+        """In what models run, `auto` resolved."""
+        return tensors.resolve_dtype(self._dtype, self.device)
+
+    @contextmanager
+    def surroundings(self, workflow: Workflow) -> Iterator[None]:
+        """Within, hooks of nodes find the surroundings of a run of this workflow (for checks outside of a run)."""
+        with self._executor.within(self.runtime(workflow)):
+            yield
 
     def _wanted(self, workflow: Workflow, program: Program, outputs: Iterable[str] | None) -> dict[str, int]:
         names = list(workflow.outputs) if outputs is None else list(outputs)

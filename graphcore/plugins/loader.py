@@ -55,6 +55,16 @@ class PluginState:
     stale: bool = False
     version: str = ""
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.name,
+            "path": str(self.path) if self.path else None,
+            "nodes": list(self.nodes),
+            "error": self.error or None,
+            "traceback": self.traceback or None,
+        }
+
 
 @dataclass(frozen=True)
 class _Loaded:

@@ -99,12 +99,16 @@ class FileStore:
 
 
 class Incoming:
-    """A file that is being received: `write`, then `keep`; left without `keep`, nothing remains."""
+    """A file that is being received: `write`, then `keep`; left without `keep`, nothing remains.
+
+    Attributes:
+        suffix: Of the name under which it will be kept.
+    """
 
     def __init__(self, store: FileStore, suffix: str, most_bytes: int | None = None) -> None:
-        if suffix not in MEDIA_TYPES:
-            raise StepgraphError(f"files with {suffix or 'no suffix'} are not kept; {', '.join(MEDIA_TYPES)} are")
-        self._store, self._suffix, self._most = store, suffix, most_bytes
+        self._store, self._most = store, most_bytes
+        self.suffix = suffix
+        self._refuse()
         self._aside = store.folder / f".{secrets.token_hex(8)}.part"
         self._file = self._aside.open("xb")
         self._hasher, self.bytes = blake3(), 0
@@ -121,15 +125,26 @@ class Incoming:
         self._hasher.update(chunk)
         self._file.write(chunk)
 
+    def flush(self) -> Path:
+        """Where the bytes lie for the moment, all of them, so that somebody can look at what they are."""
+        self._file.flush()
+        return self._aside
+
     def keep(self) -> Stored:
         """Put the whole file in its place."""
+        self._refuse()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         id_ = self._hasher.hexdigest(length=16)
-        target = self._store.folder / f"{id_}{self._suffix}"
+        target = self._store.folder / f"{id_}{self.suffix}"
         os.replace(self._aside, target)
         return Stored(id_, target, self.bytes)
+
+    def _refuse(self) -> None:
+        if self.suffix not in MEDIA_TYPES:
+            kept = ", ".join(MEDIA_TYPES)
+            raise StepgraphError(f"files with {self.suffix or 'no suffix'} are not kept; {kept} are")
 
     def __enter__(self) -> Incoming:
         return self

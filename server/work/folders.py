@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphcore.files import shipped
+
 
 @dataclass(frozen=True, slots=True)
 class Folders:
@@ -45,6 +47,11 @@ class Folders:
     @property
     def cache(self) -> Path:
         return self.data / "cache"
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """What the nodes of a workflow may read."""
+        return (self.files, self.models, self.workflows, *shipped.folders())
 
     def make(self) -> None:
         """Make them, for the owner alone."""

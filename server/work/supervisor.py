@@ -49,6 +49,9 @@ class Supervisor:
     Args:
         devices: One worker for each, such as `cuda:0` or `cpu`.
         tell: Called with every message of a worker, and with changes made here.
+
+    Attributes:
+        device, dtype: What the last worker that became ready runs with.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Supervisor:
         self._workers: dict[str, _Running] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
+        self.device, self.dtype = "cpu", "float32"
         self._cancelling: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -151,6 +155,7 @@ class Supervisor:
             message = messages.decode(line)
             if message.get("say") == "ready":
                 running.ready = True
+                self.device, self.dtype = message["device"], message["dtype"]
             if message:
                 self._tell({**message, "worker": running.name})
 

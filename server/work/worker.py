@@ -19,13 +19,12 @@ from typing import Any
 
 from graphcore import Engine, Workflow
 from graphcore.errors import Cancelled
-from graphcore.files import shipped
 from graphcore.plugins.loader import Plugins
 from server.files.store import FileStore
 from server.jobs.events import EventLog
 from server.jobs.job import Job, LostLease, State
 from server.jobs.queue import LEASE_SECONDS, Queue
-from server.work import messages, results
+from server.work import inputs, messages, results
 from server.work.cancellation import Cancellation
 from server.work.folders import Folders
 from server.work.lease import Lease
@@ -53,9 +52,8 @@ class Worker:
         self._queue, self._log = Queue(folders.queue), EventLog(folders.events)
         self._files = FileStore(folders.files)
         self._plugins = Plugins([folders.plugins])
-        roots = (folders.files, folders.models, folders.workflows, *shipped.folders())
         self._engine = Engine(
-            registry=self._plugins.registry, cache=folders.cache, device=device, dtype=dtype, roots=roots,
+            registry=self._plugins.registry, cache=folders.cache, device=device, dtype=dtype, roots=folders.roots,
             memory_limit=MEMORY_LIMIT,
         )  # fmt: skip
         self._wake, self._stopping = threading.Event(), threading.Event()
@@ -93,7 +91,7 @@ class Worker:
 
     def serve(self) -> None:
         """Run jobs until `stop`."""
-        self._say(say="ready")
+        self._say(say="ready", device=self._engine.device, dtype=self._engine.dtype)
         while not self._stopping.is_set():
             self._wake.clear()
             job = self._queue.claim(self._name, self._lease_seconds)
@@ -143,9 +141,10 @@ class Worker:
         self._take_up_plugins()
         asked = job.request
         workflow = Workflow.parse(asked.files[asked.workflow], asked.workflow, files=asked.files)
+        values = inputs.resolve(workflow, asked.inputs, self._files)
         with Recorder(self._log, job.id, lambda: self._say(say="events", job=job.id)) as record:
             run = self._engine.start(
-                workflow, asked.inputs, outputs=asked.outputs or None, on_event=record, previews=asked.previews
+                workflow, values, outputs=asked.outputs or None, on_event=record, previews=asked.previews
             )
             wish.attach(run)
             try:

@@ -1,0 +1,192 @@
+"""Who may talk to the server: the names it answers to, the pages that may use it, the token, and how often.
+
+The order matters: an answer costs least where most strangers are turned away. Host and Origin are looked at before a
+WebSocket is accepted, as browsers let every page open one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from graphcore import StepgraphError
+from server.http import problem
+from server.http.problem import HttpError
+from server.settings import Settings, is_loopback
+
+log = logging.getLogger(__name__)
+
+COOKIE = "stepgraph_token"
+SUBPROTOCOL = "bearer."
+"""Prefix of a WebSocket subprotocol that carries the token: browsers cannot send a header there."""
+
+OPEN = frozenset({"/api/v1/health", "/api/v1/login"})
+"""Paths that need no token."""
+
+MOST_CLIENTS = 10_000
+"""Clients whose rate is remembered; the ones not heard of for longest are forgotten."""
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+REQUEST_ID = web.RequestKey("request_id", str)
+
+
+def middlewares(settings: Settings) -> list[Middleware]:
+    """All of them, the outermost first."""
+    return [_errors, _headers, _host_and_origin(settings), _token(settings), _rate(settings)]
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever goes wrong becomes a problem document; what nobody expected says no more than its request's id."""
+    request[REQUEST_ID] = secrets.token_hex(8)
+    try:
+        return await handler(request)
+    except StepgraphError as error:
+        return problem.of(error)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+        return problem.response(HTTPStatus(error.status), error.reason, headers)
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except RecursionError:
+        return problem.response(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is nested too deeply")
+    except Exception:
+        log.exception("request %s failed", request[REQUEST_ID])
+        detail = f"a mistake in the server; its log says more under {request[REQUEST_ID]}"
+        return problem.response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+@web.middleware
+async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        response = await handler(request)
+    except StepgraphError as error:
+        response = problem.of(error)
+    if not response.prepared:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
+    return response
+
+
+async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+    """Streams begin inside their handler: their headers are set here."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("X-Request-Id", request.get(REQUEST_ID, ""))
+
+
+def _host_and_origin(settings: Settings) -> Middleware:
+    """Turn away names that others gave this machine (DNS rebinding) and pages of other sites (CSRF)."""
+    names = {settings.host.strip("[]").lower(), *(name.lower() for name in settings.names)}
+
+    def known(host: str) -> bool:
+        return host in names or is_loopback(host)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = _name(request.headers.get("Host", ""))
+        if not known(host):
+            raise HttpError(HTTPStatus.MISDIRECTED_REQUEST, f"this server is not called {host[:100]!r}")
+        origin = request.headers.get("Origin")
+        if origin is not None and not _same(origin, request):
+            raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
+        return await handler(request)
+
+    return check
+
+
+def _name(host: str) -> str:
+    """The name in a Host header, without port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _same(origin: str, request: web.Request) -> bool:
+    """Whether an Origin is this server as the client calls it: scheme aside, the very same name and port."""
+    try:
+        parts = urlsplit(origin)
+        return parts.scheme in ("http", "https") and parts.netloc.lower() == request.headers["Host"].lower()
+    except (ValueError, KeyError):
+        return False
+
+
+def _token(settings: Settings) -> Middleware:
+    wanted = settings.token.encode()
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if wanted and request.path not in OPEN and not any(right(wanted, given) for given in _given(request)):
+            raise HttpError(
+                HTTPStatus.UNAUTHORIZED, "a token is needed", headers={"WWW-Authenticate": 'Bearer realm="stepgraph"'}
+            )
+        return await handler(request)
+
+    return check
+
+
+def right(wanted: bytes, given: str) -> bool:
+    """Whether a token is the right one, in a time that tells nothing about it."""
+    return hmac.compare_digest(wanted, given.encode("utf-8", "surrogateescape"))
+
+
+def _given(request: web.Request) -> list[str]:
+    """The tokens that a request carries: in a header, the cookie, or a WebSocket subprotocol; never in its address."""
+    found = [request.cookies.get(COOKIE, "")]
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        found.append(value.strip())
+    offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    found += [one.strip().removeprefix(SUBPROTOCOL) for one in offered if one.strip().startswith(SUBPROTOCOL)]
+    return [token for token in found if token]
+
+
+def _rate(settings: Settings) -> Middleware:
+    """A bucket of requests for each client, filled at a steady rate; looking costs nothing, asking for work does."""
+    limits = settings.limits
+    buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method in ("GET", "HEAD", "OPTIONS"):
+            return await handler(request)
+        client, now = request.remote or "", time.monotonic()
+        left, then = buckets.pop(client, (float(limits.burst), now))
+        left = min(float(limits.burst), left + (now - then) * limits.requests_per_second) - 1
+        buckets[client] = (max(left, 0.0), now)
+        if len(buckets) > MOST_CLIENTS:
+            buckets.popitem(last=False)
+        if left < 0:
+            raise HttpError(
+                HTTPStatus.TOO_MANY_REQUESTS, f"more than {limits.requests_per_second:g} requests a second",
+                headers={"Retry-After": "1"},
+            )  # fmt: skip
+        return await handler(request)
+
+    return check

@@ -1,0 +1,276 @@
+"""Workflows over HTTP: files with versions, checks, explanations, and runs that answer with the picture."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from graphcore.check import checker
+from graphcore.errors import CheckFailed
+from graphcore.files.workflow import MISSING, WorkflowInput
+from server.http import files, problem
+from server.http.jobs import JobRequest, JobView, enqueue, idempotency, view
+from server.http.operation import Operations, Reply
+from server.http.problem import HttpError
+from server.http.services import SERVICES, Services
+from server.jobs.job import Job, State
+from server.work import inputs
+from server.workflows.store import NAME, Stored
+
+operations = Operations("workflows")
+
+PATH = "/api/v1/workflows/{name:" + NAME + "}"
+
+
+class InputView(BaseModel):
+    """One input of a workflow."""
+
+    type: str
+    required: bool
+    default: JsonValue = None
+    description: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    enum: list[JsonValue] | None = None
+
+
+class WorkflowSummary(BaseModel):
+    name: str
+    title: str = ""
+    description: str = ""
+    shipped: bool
+    version: str
+    inputs: dict[str, InputView] = {}
+    outputs: list[str] = []
+    problems: list[dict[str, Any]] = Field(default=[], description="What keeps it from being read.")
+
+
+class WorkflowList(BaseModel):
+    workflows: list[WorkflowSummary]
+
+
+class CheckRequest(BaseModel):
+    """A workflow to check, with the values that it would run with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workflow: str | dict[str, JsonValue]
+    inputs: dict[str, JsonValue] | None = None
+
+
+class CheckResult(BaseModel):
+    ok: bool
+    problems: list[dict[str, Any]]
+
+
+class ExplainedNode(BaseModel):
+    node: str
+    type: str
+    state: str = Field(description="cached, partly, or run")
+    cached: int
+    total: int
+    reason: str
+
+
+class Explanation(BaseModel):
+    nodes: list[ExplainedNode]
+
+
+class RunRequest(BaseModel):
+    """Values of the workflow's inputs, and how long to wait."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, JsonValue] = {}
+    output: str | None = Field(default=None, description="The output to answer with; by default the first one.")
+    wait: float | None = Field(default=None, ge=0, le=600, description="Seconds; then the answer is 202.")
+
+
+def _input(described: WorkflowInput) -> InputView:
+    required = described.default is MISSING
+    return InputView(
+        type=described.type, required=required, default=None if required else described.default,
+        description=described.description, minimum=described.minimum, maximum=described.maximum,
+        enum=None if described.enum is None else list(described.enum),
+    )  # fmt: skip
+
+
+def _summary(services: Services, name: str) -> WorkflowSummary:
+    stored = services.workflows.read(name)
+    summary = WorkflowSummary(name=name, shipped=stored.shipped, version=stored.version)
+    try:
+        workflow, _ = services.workflows.find(name)
+    except CheckFailed as error:
+        return summary.model_copy(update={"problems": problem.problems(error.problems)})
+    return summary.model_copy(update={
+        "title": workflow.title, "description": workflow.description,
+        "inputs": {key: _input(described) for key, described in workflow.inputs.items()},
+        "outputs": list(workflow.outputs),
+    })  # fmt: skip
+
+
+@operations.add("GET", "/api/v1/workflows", {200: WorkflowList})
+async def list_workflows(request: web.Request) -> WorkflowList:
+    """All workflows with their inputs and outputs: those of the folder, and the shipped ones."""
+    services = request.app[SERVICES]
+
+    def collect() -> WorkflowList:
+        return WorkflowList(workflows=[_summary(services, name) for name in services.workflows.names()])
+
+    found: WorkflowList = await services.run(collect)
+    return found
+
+
+def _etag(stored: Stored) -> str:
+    return f'"{stored.version}"'
+
+
+@operations.add("GET", PATH, {200: dict[str, Any], 304: None})
+async def get_workflow(request: web.Request) -> web.Response:
+    """The file of a workflow, as it is on the disk; its version is the `ETag`."""
+    services = request.app[SERVICES]
+    stored = await services.run(services.workflows.read, request.match_info["name"])
+    headers = {"ETag": _etag(stored), "Cache-Control": "no-cache"}
+    if request.headers.get("If-None-Match") == _etag(stored):
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(text=stored.text, content_type="application/json", headers=headers)
+
+
+@operations.add("PUT", PATH, {200: WorkflowSummary, 201: WorkflowSummary}, consumes=("application/json",))
+async def put_workflow(request: web.Request) -> Reply:
+    """Write the file of a workflow, byte for byte as it is sent.
+
+    `If-Match` holds the version that was read (`*`: whatever is there); without it the file must be new. So no update
+    is lost. A file with mistakes is kept too: it is what its author wrote.
+    """
+    services = request.app[SERVICES]
+    name, text = request.match_info["name"], await _text(request, services)
+    expected = request.headers.get("If-Match")
+    version = None if expected is None else expected.strip().removeprefix("W/").strip('"')
+    existed = await services.run(lambda: services.workflows.names().get(name) is False)
+    stored = await services.run(services.workflows.write, name, text, version)
+    summary = await services.run(_summary, services, name)
+    return Reply(summary, HTTPStatus.OK if existed else HTTPStatus.CREATED, {"ETag": _etag(stored)})
+
+
+async def _text(request: web.Request, services: Services) -> str:
+    if request.content_type != "application/json":
+        raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send application/json, not {request.content_type}")
+    body = await files.read_body(request, services.settings.limits.json_bytes)
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is not UTF-8: {error.reason}") from error
+
+
+@operations.add("DELETE", PATH, {204: None})
+async def delete_workflow(request: web.Request) -> Reply:
+    """Remove the file of a workflow (`If-Match`: only this version); a shipped one of that name shows again."""
+    services = request.app[SERVICES]
+    expected = request.headers.get("If-Match")
+    version = None if expected is None else expected.strip().strip('"')
+    await services.run(services.workflows.remove, request.match_info["name"], version)
+    return Reply(status=HTTPStatus.NO_CONTENT)
+
+
+@operations.add("POST", "/api/v1/check", {200: CheckResult}, body=CheckRequest)
+async def check(request: web.Request, body: CheckRequest) -> CheckResult:
+    """What is wrong with a workflow, in the words of `stepgraph check`."""
+    services = request.app[SERVICES]
+
+    def look() -> CheckResult:
+        try:
+            workflow, _ = services.workflows.find(body.workflow)
+        except CheckFailed as error:
+            return CheckResult(ok=False, problems=problem.problems(error.problems))
+        values = None if body.inputs is None else inputs.resolve(workflow, body.inputs, services.files)
+        with services.reading(workflow):
+            found = checker.check(workflow, services.plugins.registry, values)
+        return CheckResult(ok=not found, problems=problem.problems(found))
+
+    result: CheckResult = await services.run(look)
+    return result
+
+
+@operations.add("POST", "/api/v1/explain", {200: Explanation}, body=CheckRequest)
+async def explain(request: web.Request, body: CheckRequest) -> Explanation:
+    """Per node: cached, or will run, and why. Nothing is run."""
+    services = request.app[SERVICES]
+
+    def look() -> Explanation:
+        workflow, _ = services.workflows.find(body.workflow)
+        values = inputs.resolve(workflow, body.inputs or {}, services.files)
+        found = services.engine.explain(workflow, values)
+        nodes = [
+            ExplainedNode(
+                node=one.node, type=one.type, state=one.state, cached=one.cached, total=one.total, reason=one.reason
+            )
+            for one in found
+        ]
+        return Explanation(nodes=nodes)
+
+    result: Explanation = await services.run(look)
+    return result
+
+
+@operations.add("POST", f"{PATH}/run", {200: JobView, 202: JobView}, body=RunRequest, produces=("image/png",))
+async def run_workflow(request: web.Request, body: RunRequest) -> web.StreamResponse | Reply:
+    """Run a workflow and answer with what it made.
+
+    `Accept: image/png` (or anything but JSON) gives the file of the output, else the job as JSON. A run that takes
+    longer than `wait` goes on; the answer is then 202 with the job's address.
+    """
+    services = request.app[SERVICES]
+    asked = JobRequest(workflow=request.match_info["name"], inputs=body.inputs)
+    job = await enqueue(services, asked, idempotency(request))
+    limit = services.settings.limits.sync_seconds if body.wait is None else body.wait
+    ended = await wait_for(services, job.id, min(limit, services.settings.limits.sync_seconds))
+    headers = {"Location": f"/api/v1/jobs/{ended.id}"}
+    if not ended.state.ended:
+        position = await services.run(services.queue.position, ended.id)
+        return Reply(view(ended, position), HTTPStatus.ACCEPTED, headers)
+    if ended.state is not State.SUCCEEDED:
+        raise failed(ended)
+    if "application/json" in request.headers.get("Accept", ""):
+        return Reply(view(ended, None), headers=headers)
+    return files.send(services, request, _file(ended.result or {}, body.output), headers)
+
+
+async def wait_for(services: Services, id_: str, seconds: float) -> Job:
+    """A job when it has ended, or as it is after some seconds."""
+    with services.hub.listen(id_) as news:
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    news.clear()
+                    job: Job = await services.run(services.queue.get, id_)
+                    if job.state.ended or services.hub.closing:
+                        return job
+                    await news.wait()
+        except TimeoutError:
+            again: Job = await services.run(services.queue.get, id_)
+            return again
+
+
+def failed(job: Job) -> HttpError:
+    """What a job ended with, as an error of the request that waited for it."""
+    error = dict(job.error or {"kind": "cancelled", "message": "the job was cancelled"})
+    kind = str(error.get("kind"))
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if kind in ("check", "node") else HTTPStatus.INTERNAL_SERVER_ERROR
+    status = HTTPStatus.CONFLICT if kind == "cancelled" else status
+    return HttpError(status, str(error.pop("message")), job=job.id, **error)
+
+
+def _file(result: Mapping[str, Any], output: str | None) -> str:
+    """The id of the file to answer with."""
+    if output is not None and output not in result:
+        raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the workflow has no output {output[:80]!r}")
+    made = result[output] if output is not None else next(iter(result.values()), {"files": []})
+    if not made["files"]:
+        raise HttpError(HTTPStatus.NOT_ACCEPTABLE, "the output is no file; ask for application/json")
+    return str(made["files"][0]["id"])
