@@ -196,6 +196,15 @@ class Engine:
 
         return header
 
+    def value(self, key: str) -> tuple[Any, ...] | None:
+        """The outputs of the call with this key (hexadecimal, as events tell it), if the cache still has them."""
+        try:
+            wanted = bytes.fromhex(key)
+        except ValueError:
+            return None
+        entry = self._memory.get(wanted) or (self._disk.get(wanted) if self._disk is not None else None)
+        return None if entry is None else entry.outputs
+
     # -- explaining ----------------------------------------------------------------------------------------------
 
     def explain(self, workflow: Workflow, inputs: Mapping[str, Any] | None = None) -> list[Explanation]:

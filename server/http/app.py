@@ -6,12 +6,12 @@ from importlib import metadata
 
 from aiohttp import web
 
-from server.http import catalog, files, jobs, openapi, security, streams, system, workflows
+from server.http import catalog, files, jobs, openai, openapi, security, streams, system, values, workflows
 from server.http.operation import LIMITS, Operation, route
 from server.http.services import SERVICES, Services, lifetime
 from server.settings import Settings
 
-PARTS = (jobs, streams, workflows, catalog, files, system)
+PARTS = (jobs, streams, workflows, values, catalog, files, system, openai)
 
 
 def operations() -> list[Operation]:

@@ -95,7 +95,7 @@ async def _form_chunks(request: web.Request) -> AsyncIterator[bytes]:
         reader = await request.multipart()
         async for part in reader:
             if isinstance(part, BodyPartReader) and part.name == "file":
-                return _part_chunks(part)
+                return part_chunks(part)
             if part is not None:
                 await part.release()
     except (ValueError, AssertionError) as error:
@@ -103,7 +103,8 @@ async def _form_chunks(request: web.Request) -> AsyncIterator[bytes]:
     raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, "the form has no part `file`")
 
 
-async def _part_chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+async def part_chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+    """What a part of a form holds, piece by piece."""
     while chunk := await part.read_chunk(CHUNK):
         yield chunk
 

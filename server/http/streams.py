@@ -45,7 +45,7 @@ async def job_events(request: web.Request) -> web.StreamResponse:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
         await stream.prepare(request)
         try:
-            async for event in _follow(services, id_, after, news):
+            async for event in follow(services, id_, after, news):
                 await stream.write(_sse(event) if event is not None else b": still here\n\n")
             await stream.write_eof()
         except ConnectionResetError:
@@ -65,7 +65,7 @@ def _sse(event: Recorded) -> bytes:
     return f"id: {event.number}\nevent: {event.name}\ndata: {data}\n\n".encode()
 
 
-async def _follow(
+async def follow(
     services: Services, id_: str, after: int, news: asyncio.Event, *, previews: bool = False
 ) -> AsyncIterator[Recorded | None]:
     """Events with numbers above `after`, until the job's end; None in long silences."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import sys
@@ -28,6 +29,12 @@ CANCEL_SECONDS = 60.0
 
 BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
 """Pause before a worker is started again, by how often it died within the last minute."""
+
+MOST_LINE = 32 << 20
+"""Bytes of a message from a worker; only pictures make long ones."""
+
+LOOK_SECONDS = 20.0
+"""How long a worker may take to look at a value."""
 
 Listener = Callable[[dict[str, Any]], None]
 
@@ -70,6 +77,8 @@ class Supervisor:
         self._stopping = False
         self.device, self.dtype = "cpu", "float32"
         self._cancelling: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._asks = itertools.count(1)
 
     async def start(self) -> None:
         """Take back what a former server left, and start the workers."""
@@ -105,6 +114,21 @@ class Supervisor:
         await self._send(running, do="cancel", job=job)
         if job not in self._cancelling:
             self._cancelling[job] = asyncio.create_task(self._insist(job, running))
+
+    async def look(self, key: str, *, picture: bool) -> dict[str, Any] | None:
+        """What a worker says of a value in the cache; None if no worker answers."""
+        ready = next((worker for worker in self._workers.values() if worker.ready), None)
+        if ready is None:
+            return None
+        number = next(self._asks)
+        self._asked[number] = answer = asyncio.get_running_loop().create_future()
+        try:
+            await self._send(ready, do="look", key=key, ask=number, picture=picture)
+            return await asyncio.wait_for(answer, LOOK_SECONDS)
+        except TimeoutError:
+            return None
+        finally:
+            self._asked.pop(number, None)
 
     async def _insist(self, job: str, running: _Running) -> None:
         try:
@@ -142,7 +166,7 @@ class Supervisor:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "server.work.worker", "--data", str(self._folders.data), "--name", name,
             "--device", device, "--lease", str(self._lease),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=MOST_LINE,
         )  # fmt: skip
         self._workers[name] = running = _Running(name, device, process)
         return running
@@ -153,6 +177,10 @@ class Supervisor:
         while line := await running.process.stdout.readline():
             running.heard = time.monotonic()
             message = messages.decode(line)
+            if message.get("say") == "seen" and (asked := self._asked.pop(message.get("ask", 0), None)):
+                if not asked.done():
+                    asked.set_result(message)
+                continue
             if message.get("say") == "ready":
                 running.ready = True
                 self.device, self.dtype = message["device"], message["dtype"]

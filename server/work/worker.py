@@ -24,7 +24,7 @@ from server.files.store import FileStore
 from server.jobs.events import EventLog
 from server.jobs.job import Job, LostLease, State
 from server.jobs.queue import LEASE_SECONDS, Queue
-from server.work import inputs, messages, results
+from server.work import inputs, looking, messages, results
 from server.work.cancellation import Cancellation
 from server.work.folders import Folders
 from server.work.lease import Lease
@@ -71,9 +71,19 @@ class Worker:
                 break
             if command.get("do") == "cancel" and (lease := self._lease) is not None:
                 lease.look()
+            if command.get("do") == "look":
+                self._look(command)
             self._say(say="alive")
             self._wake.set()
         self.stop()
+
+    def _look(self, command: dict[str, Any]) -> None:
+        try:
+            found = looking.look(self._engine, str(command["key"]), picture=bool(command.get("picture")))
+        except Exception as error:  # values and hooks are those of plugins
+            traceback.print_exc()
+            found = {"error": f"{type(error).__name__}: {error}"}
+        self._say(say="seen", ask=command.get("ask"), **found)
 
     def stop(self) -> None:
         """End after the step that runs now; its job goes back to the queue."""
