@@ -27,7 +27,8 @@ PROBLEM: dict[str, Any] = {
     },
 }
 
-_PARAMETER = re.compile(r"\{(\w+)(?::([^{}]+(?:\{\d+\})?))?\}")
+_PARAMETER = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[\d,]+\})+))?\}")
+"""A variable part of a route: its name, and the pattern that it must match."""
 
 
 def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
@@ -61,6 +62,9 @@ def _schemas(operations: list[Operation]) -> tuple[dict[Any, Any], dict[str, Any
                 wanted[id(type_), "serialization"] = TypeAdapter(type_)
     asked = [(key, key[1], adapter) for key, adapter in wanted.items()]
     found, shared = TypeAdapter.json_schemas(asked, ref_template=REF)  # type: ignore[arg-type]
+    for operation in operations:
+        if operation.query is not None:
+            shared.setdefault("$defs", {}).update(operation.query.model_json_schema(ref_template=REF).get("$defs", {}))
     schemas = {key[0]: schema for key, schema in found.items()}  # keyed by ((id, direction), direction)
     return schemas, shared.get("$defs", {})
 
@@ -110,7 +114,7 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 def _query_parameters(model: type[BaseModel] | None) -> list[dict[str, Any]]:
     if model is None:
         return []
-    schema = model.model_json_schema()
+    schema = model.model_json_schema(ref_template=REF)
     return [
         {
             "name": name,

@@ -73,3 +73,14 @@ def response(
     return web.Response(
         status=status, body=json.dumps(body, default=str).encode(), content_type=CONTENT_TYPE, headers=headers
     )
+
+
+def for_openai(answer: web.StreamResponse) -> web.Response:
+    """A problem document as OpenAI's clients read errors."""
+    assert isinstance(answer, web.Response)
+    assert isinstance(answer.body, bytes)
+    said = json.loads(answer.body)
+    kind = "invalid_request_error" if answer.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+    error = {"message": said["detail"], "type": kind, "param": None, "code": said["title"].lower().replace(" ", "_")}
+    headers = {name: answer.headers[name] for name in ("Retry-After", "WWW-Authenticate") if name in answer.headers}
+    return web.json_response({"error": error}, status=answer.status, headers=headers)

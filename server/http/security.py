@@ -59,6 +59,13 @@ def middlewares(settings: Settings) -> list[Middleware]:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong becomes a problem document; what nobody expected says no more than its request's id."""
     request[REQUEST_ID] = secrets.token_hex(8)
+    response = await _answered(request, handler)
+    if request.path.startswith("/v1/") and response.content_type == problem.CONTENT_TYPE:
+        return problem.for_openai(response)
+    return response
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except StepgraphError as error:

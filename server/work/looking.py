@@ -33,7 +33,7 @@ def _describe(value: Any, registry: Registry | None) -> dict[str, Any]:
         found["value"] = value
     elif isinstance(value, str):
         found["value"] = value[:MOST_TEXT]
-    tensors = {}
+    tensors: dict[str, dict[str, Any]] = {}
     for place, tensor in _tensors(value, ""):
         if len(tensors) < MOST_TENSORS:
             tensors[place or "value"] = _numbers(tensor)

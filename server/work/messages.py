@@ -1,8 +1,10 @@
 """What supervisor and worker say to each other: one JSON object a line, over the worker's standard streams.
 
-The queue is the truth; these lines only save waiting. To the worker: `{"do": "wake"}`, `{"do": "cancel", "job": ID}`,
-`{"do": "look", "key": KEY, "ask": N}`, `{"do": "stop"}`. From it: `{"say": "ready"}`, `{"say": "alive"}`, `{"say": "state", "job": ID}`,
-`{"say": "events", "job": ID}`, and `{"say": "seen", "ask": N, ...}`.
+The queue is the truth; these lines only save waiting.
+
+To the worker: `{"do": "wake"}`, `{"do": "cancel", "job": ID}`, `{"do": "look", "key": KEY, "ask": N}`,
+`{"do": "stop"}`. From it: `{"say": "ready"}`, `{"say": "alive"}`, `{"say": "state", "job": ID}`,
+`{"say": "events", "job": ID}`, `{"say": "seen", "ask": N, ...}`.
 """
 
 from __future__ import annotations
