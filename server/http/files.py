@@ -122,6 +122,8 @@ def _look(incoming: Incoming, most_pixels: int) -> tuple[str, tuple[int, int] | 
         return ".safetensors", None
     try:
         return _picture(path, most_pixels)
+    except Image.DecompressionBombError as error:
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a picture of more than {most_pixels} pixels") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         message = "only pictures (PNG, JPEG, WebP) and safetensors files are kept, and this is none, or damaged"
         raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, message) from error
