@@ -6,7 +6,7 @@ from importlib import metadata
 
 from aiohttp import web
 
-from server.http import catalog, files, jobs, openai, openapi, security, streams, system, values, workflows
+from server.http import catalog, files, jobs, openai, openapi, security, streams, system, values, watching, workflows
 from server.http.operation import LIMITS, Operation, route
 from server.http.services import SERVICES, Services, lifetime
 from server.settings import Settings
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> web.Application:
     _document(app, offered)
     app.on_response_prepare.append(security.on_prepare)
     app.on_shutdown.append(lambda _: _closing(services))
-    app.cleanup_ctx.append(lifetime)
+    app.cleanup_ctx.extend([lifetime, watching.watch])
     return app
 
 

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from server.http.problem import HttpError
 
+MOST_CHANGES = 200
+"""Changes that are remembered for those who are slow to hear of them."""
+
 ALL = ""
 """Listening to this hears of every job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Files that changed on the disk, whoever changed them.
+
+    Args:
+        number: Later changes have larger ones.
+        kind: `workflows` or `plugins`.
+    """
+
+    number: int
+    kind: str
+    names: tuple[str, ...]
 
 
 class Hub:
@@ -25,6 +45,14 @@ class Hub:
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self.count = 0
         self.closing = False
+        self.changes: deque[Change] = deque(maxlen=MOST_CHANGES)
+        self._number = itertools.count(1)
+
+    def changed(self, kind: str, names: Sequence[str]) -> None:
+        """Files of workflows or plugins changed; all who listen to everything hear of it."""
+        self.changes.append(Change(next(self._number), kind, tuple(names)))
+        for event in self._listeners.get(ALL, ()):
+            event.set()
 
     def tell(self, job: str) -> None:
         """Something was written down about a job."""

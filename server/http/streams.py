@@ -93,7 +93,8 @@ async def websocket(request: web.Request) -> web.WebSocketResponse:
 
     Send `{"watch": JOB, "after": 0}` and `{"unwatch": JOB}`. Events come as text: `{"job", "n", "event", "data"}`; a
     preview is followed by one binary message: the job's id (32 bytes, ASCII), the event's number (8 bytes, big-endian),
-    then the PNG.
+    then the PNG. When files of workflows or plugins change on the disk: `{"event": "workflows", "data": {"changed":
+    [NAMES]}}`, or `plugins`.
     """
     services = request.app[SERVICES]
     socket = web.WebSocketResponse(
@@ -135,8 +136,12 @@ async def _take_commands(
 async def _send_all(
     services: Services, socket: web.WebSocketResponse, watched: dict[str, int], news: asyncio.Event
 ) -> None:
+    seen = services.hub.changes[-1].number if services.hub.changes else 0
     while not socket.closed:
         news.clear()
+        for change in [change for change in services.hub.changes if change.number > seen]:
+            await socket.send_json({"event": change.kind, "data": {"changed": list(change.names)}})
+            seen = change.number
         for job, after in list(watched.items()):
             for event in await services.run(services.log.read, job, after, PAGE):
                 await _send(socket, job, event)

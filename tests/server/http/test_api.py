@@ -261,3 +261,37 @@ def test_what_is_not_there(server: Running, path: str) -> None:
     answer = server.ask(path)
     assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (404, "application/problem+json")
     assert answer.json["status"] == 404
+
+
+PLUGIN = '''
+from graphcore import node
+
+
+@node(category="test")
+def twice(x: int = 1) -> int:
+    """Twice as much."""
+    return 2 * x
+'''
+
+
+def test_files_that_change_on_the_disk_are_told(server: Running) -> None:
+    async def body() -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{server.url}/api/v1/ws") as socket:
+            await socket.send_str("[]")
+            assert "error" in await asyncio.wait_for(socket.receive_json(), 20)  # so it listens now
+            (server.data / "workflows" / "by_hand.json").write_text('{"stepgraph": 1}')
+            told = await asyncio.wait_for(socket.receive_json(), 20)
+            assert told == {"event": "workflows", "data": {"changed": ["by_hand"]}}
+            (server.data / "plugins" / "new_one.py").write_text(PLUGIN)
+            told = await asyncio.wait_for(socket.receive_json(), 20)
+            assert told == {"event": "plugins", "data": {"changed": ["new_one"]}}
+
+    asyncio.run(body())
+    names = {node["name"] for node in server.ask("/api/v1/nodes").json["nodes"]}
+    assert "new_one/twice" in names
+    nodes = {"t": {"type": "new_one/twice", "inputs": {"x": 21}}}
+    sent = {"stepgraph": 1, "nodes": nodes, "outputs": {"y": {"from": "t"}}}
+    job = server.ended(server.ask("/api/v1/jobs", {"workflow": sent}).json["id"])
+    assert job["state"] == "succeeded"
+    assert server.ask(f"/api/v1/files/{job['result']['y']['files'][0]['id']}").json == 42
+    (server.data / "workflows" / "by_hand.json").unlink()
