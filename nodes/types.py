@@ -88,6 +88,20 @@ class Mask:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Maps of classes: int64, (batch, height, width), the number of a class in each place."""
+
+    ids: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Brain activity: float32, (batch, voxels), one measurement (fMRI) in a row."""
+
+    values: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """A text as token ids, in one or more chunks of the length that the text encoder reads.
 
@@ -96,12 +110,14 @@ class Tokens:
         text: What was tokenized.
         weights: float32, as `ids`: how much each token counts; None where all count 1.
         second: The same text by the second tokenizer of an SDXL model.
+        tokenizer: Class of the tokenizer; empty where it is not known.
     """
 
     ids: Tensor
     text: str = ""
     weights: Tensor | None = None
     second: Tokens | None = None
+    tokenizer: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +180,13 @@ class NoisePred:
     sample: Tensor
     prediction_type: str = "epsilon"
     variance: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """Where noisy latents should move, (batch, channels, height, width): such as s * grad_x log p(y | x_t)."""
+
+    samples: Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,10 @@ MODULES: Mapping[str, str] = {
     "CLIPTextModelWithProjection": "transformers",
     "CLIPVisionModelWithProjection": "transformers",
     "LDMBertModel": "diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion",
+    "ClassEmbedder": "nodes.models.encoders",
+    "SpatialRescaler": "nodes.models.encoders",
+    "FmriEncoder": "nodes.models.fmri",
+    "NoisyClassifier": "nodes.models.classifier",
 }
 """Class name: module that has it."""
 
@@ -36,8 +40,10 @@ TOKENIZERS: Mapping[str, str] = {
 }
 """Class name in a file: class in transformers."""
 
-OUR_SETTINGS = ("prediction_type", "force_zeros_for_empty_prompt", "requires_aesthetics_score")
-"""What `load_model` adds to configurations; the classes do not know it."""
+OUR_SETTINGS = (
+    "prediction_type", "force_zeros_for_empty_prompt", "requires_aesthetics_score", "added_tokens", "ip_adapters",
+)  # fmt: skip
+"""What `load_model` and adapters add to configurations; the classes do not know it."""
 
 
 def module(name: str) -> Any:

@@ -38,12 +38,16 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "sdxl_refiner": Family("Stable Diffusion XL refiner"),
         "ldm_text2img": Family("latent diffusion, text to image"),
         "ldm_class": Family("latent diffusion, class-conditional"),
+        "ldm_fmri": Family("latent diffusion, conditioned on fMRI"),
         "ldm_super_resolution": Family("latent diffusion, super-resolution", latent_scaling=1.0),
         "ldm_semantic": Family("latent diffusion, semantic map"),
         "ldm": Family("latent diffusion, unconditional"),
         "ddpm": Family("diffusion on pixels"),
     }
 )
+
+PIXELS = "ddpm"
+"""The family that works on pixels, without an autoencoder."""
 
 WIDTHS = {768: "sd1", 1024: "sd2"}
 """Context widths of the published Stable Diffusion models with one text encoder."""
@@ -56,7 +60,7 @@ def corrects_scheduler(family: str) -> bool:
 
 def recognise(parts: Mapping[str, Part]) -> str:
     """The family of a model, by the configurations of its parts."""
-    unet = parts["unet"].config
+    unet = parts["unet"].settings
     if "vae" not in parts:
         return "ddpm"
     if parts["unet"].class_name == "UNet2DModel":
@@ -64,7 +68,7 @@ def recognise(parts: Mapping[str, Part]) -> str:
     if unet.get("addition_embed_type") == "text_time":
         return _xl(parts)
     if "encoder" in parts:
-        return "ldm_class"
+        return "ldm_fmri" if parts["encoder"].class_name == "FmriEncoder" else "ldm_class"
     if "text_encoder" in parts and parts["text_encoder"].class_name == "LDMBertModel":
         return "ldm_text2img"
     base = WIDTHS.get(_width(unet), "sd")
@@ -86,7 +90,24 @@ def _without_context(parts: Mapping[str, Part]) -> str:
 
 
 def _latent_channels(parts: Mapping[str, Part]) -> int:
-    return int(parts["vae"].config.get("latent_channels", 4))
+    return latent_channels(parts["vae"])
+
+
+def latent_channels(vae: Part) -> int:
+    """Channels of an autoencoder's latents (where its configuration does not say: the default of its class)."""
+    return int(vae.settings.get("latent_channels", 3 if vae.class_name == "VQModel" else 4))
+
+
+def downsampling(vae: Part) -> int:
+    """Pixels per latent along each side."""
+    key = "encoder_block_out_channels" if vae.class_name == "AutoencoderTiny" else "block_out_channels"
+    default = (64, 64, 64, 64) if vae.class_name == "AutoencoderTiny" else (64,)
+    return int(2 ** (len(vae.settings.get(key, default)) - 1))
+
+
+def scaling_factor(vae: Part) -> float:
+    """Latents are the encoding times this."""
+    return float(vae.settings.get("scaling_factor", 1.0 if vae.class_name == "AutoencoderTiny" else 0.18215))
 
 
 def _width(unet: Mapping[str, Any]) -> int:

@@ -1,18 +1,19 @@
-"""`load_model`: the parts of a model as handles. Configurations and headers are read, weights are not."""
+"""`load_model` and `load_vae`: parts of models as handles. Configurations and headers are read, weights are not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import astuple, replace
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import astuple, dataclass, replace
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from graphcore import InputError, node, runtime
-from nodes.models import families, model_folder, random_models
+from pydantic import Field
+
+from graphcore import InputError, node, note, runtime
+from nodes.models import families, latent_spaces, model_folder, part_checks, random_models, source
 from nodes.models.families import FAMILIES
 from nodes.models.handles import canonical
+from nodes.models.options import Options
 from nodes.models.part import Part
-from nodes.sampling import unet_inputs
 from nodes.types import (
     EncoderModel,
     LatentSpace,
@@ -26,13 +27,10 @@ from nodes.types import (
 
 H = TypeVar("H", bound=ModelHandle)
 
-UNET_OPTIONS = {
-    "time_cond_proj_dim": (None,),
-    "encoder_hid_dim_type": (None, "text_proj"),
-    "addition_embed_type": (None, "text", "text_time"),
-    "class_embed_type": (None, "timestep", "identity", "projection", "simple_projection"),
-}
-"""Settings of a UNet that change what it wants to be given, with the values that the `unet` node serves."""
+DType = Literal["auto", "float32", "float16", "bfloat16"]
+Attention = Literal["sdpa", "eager", "sliced", "flex", "flash", "sage", "xformers"]
+Offload = Literal["none", "cpu", "disk"]
+Prediction = Literal["auto", "epsilon", "v_prediction", "sample"]
 
 PIXEL_SPACE = "PixelSpace"
 """Class name of the handle that stands where a model has no autoencoder, as it works on pixels."""
@@ -50,68 +48,177 @@ class LoadedModel(NamedTuple):
     latent_space: LatentSpace
 
 
-def fingerprint(path: str) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the handles of a model are made: dtype and options of its parts; with digests of all weights or without."""
+
+    dtype: str
+    options: str
+    digests: bool
+
+    def handle(self, kind: type[H], part: Part, family: str, **more: Any) -> H:
+        """The handle of a part."""
+        config, digest = canonical({**part.settings, **more}), part.digest() if self.digests else ""
+        options = self.options if kind.__stepgraph_weights__ else "{}"
+        return kind(
+            part.source, part.class_name, config, digest, runtime().device, self.dtype, family, part.layout, options
+        )
+
+
+# --- load_model --------------------------------------------------------------------------------------------------
+
+
+def fingerprint(
+    path: str, dtype: DType = "auto", attention: Attention = "sdpa", compile: bool = False,
+    channels_last: bool = False, offload: Offload = "none", prediction_type: Prediction = "auto",
+) -> tuple[str, ...]:  # fmt: skip
     """Of each output, the content that decides what it computes: the same in any folder."""
-    loaded = _handles(_parts(path), digests=True)
-    return tuple(_content(value) for value in loaded)
+    way = _way(dtype, attention, compile, channels_last, offload, digests=True)
+    return tuple(_content(value) for value in _model(_parts(path, prediction_type, download=True), way))
 
 
-def infer(path: str | None = None) -> LoadedModel | None:
+def infer(
+    path: str | None = None, dtype: DType | None = "auto", attention: Attention | None = "sdpa",
+    compile: bool | None = False, channels_last: bool | None = False, offload: Offload | None = "none",
+    prediction_type: Prediction | None = "auto",
+) -> LoadedModel | None:  # fmt: skip
     """What `load_model` gives, without hashing gigabytes of weights (the digests of the handles stay empty)."""
-    return None if path is None else _handles(_parts(path), digests=False)
+    if path is None:
+        return None
+    parts = _parts(path, prediction_type or "auto", download=False)
+    if parts is None:
+        return None
+    way = _way(dtype or "auto", attention or "sdpa", bool(compile), bool(channels_last), offload, digests=False)
+    return _model(parts, way)
 
 
 @node(category="model", infer=infer, fingerprint=fingerprint)
-def load_model(path: str = "builtin:emoji") -> LoadedModel:
+def load_model(
+    path: str = "builtin:emoji",
+    dtype: DType = "auto",
+    attention: Attention = "sdpa",
+    compile: bool = False,  # torch's word for it
+    channels_last: bool = False,
+    offload: Offload = "none",
+    prediction_type: Prediction = "auto",
+) -> LoadedModel:
     """The parts of a model; weights are loaded by the nodes that need them, once per process.
 
     Args:
-        path: A folder in the diffusers layout (relative to the workflow file or the current folder);
-            `builtin:emoji` for the small model that Stepgraph brings along; or `random:sd15` and the like for a tiny
-            model with random weights. Weights must be .safetensors files.
+        path: A folder in the diffusers layout or a single-file checkpoint of Stable Diffusion 1, 2 or XL, both relative
+            to the workflow file or the current folder; `owner/name` or `owner/name@revision` for a model of the
+            Hugging Face hub, fetched once into its cache; `builtin:emoji` for the small model that Stepgraph brings
+            along; or `random:sd15` and the like for a tiny model with random weights. Weights must be .safetensors.
+        dtype: Floating-point type of this model; `auto` is that of the run.
+        attention: How attention is computed: `sdpa` by torch's fused kernels, `eager` plainly, `sliced` head by head
+            with little memory; the others need their packages and a GPU.
+        compile: Compile the modules by `torch.compile` at their first call: minutes once, then faster steps.
+        channels_last: Keep the weights of convolutions in the layout that tensor cores prefer.
+        offload: Where a part goes that is not needed now: `none` keeps it where it is as long as there is room, `cpu`
+            moves it to memory, `disk` forgets it and reads it again.
+        prediction_type: What the UNet predicts. `auto`: what its configuration says; for a single-file Stable
+            Diffusion 2, v, unless it is known for the one that predicts noise. Pictures that stay noise or turn out
+            brown are a sign of the wrong one.
 
     Raises:
         InputError: there is no such model, it is incomplete, pickled, or of a family that is not supported.
     """
-    return _handles(_parts(path), digests=True)
+    way = _way(dtype, attention, compile, channels_last, offload, digests=True)
+    _note_random(path)
+    return _model(_parts(path, prediction_type, download=True), way)
 
 
-def _parts(path: str) -> dict[str, Part]:
-    """The parts of the model at a path, of kinds that the nodes can run."""
+# --- load_vae ----------------------------------------------------------------------------------------------------
+
+
+def fingerprint_vae(
+    path: str, scaling_factor: float = 0.0, dtype: DType = "auto", channels_last: bool = False,
+    offload: Offload = "none",
+) -> str:  # fmt: skip
+    """Content of its configuration and weights."""
+    way = _way(dtype, "sdpa", False, channels_last, offload, digests=True)
+    return _content(_autoencoder(path, scaling_factor, way, download=True))
+
+
+def infer_vae(
+    path: str | None = None, scaling_factor: float | None = None, dtype: DType | None = "auto",
+    channels_last: bool | None = False, offload: Offload | None = "none",
+) -> VaeModel | None:  # fmt: skip
+    """What `load_vae` gives, without its digest."""
+    if path is None or scaling_factor is None:
+        return None
+    way = _way(dtype or "auto", "sdpa", False, bool(channels_last), offload, digests=False)
+    return _autoencoder(path, scaling_factor, way, download=False)
+
+
+@node(category="model", infer=infer_vae, fingerprint=fingerprint_vae)
+def load_vae(
+    path: str,
+    scaling_factor: Annotated[float, Field(ge=0)] = 0.0,
+    dtype: DType = "auto",
+    channels_last: bool = False,
+    offload: Offload = "none",
+) -> VaeModel:
+    """An autoencoder alone, to use in the place of a model's own.
+
+    Args:
+        path: The folder of an autoencoder (AutoencoderKL, VQModel or the fast AutoencoderTiny), a single file with one,
+            or a whole model of whatever kind `load_model` takes, of which only the autoencoder is used;
+            `random:taesd` for a tiny AutoencoderTiny with random weights.
+        scaling_factor: Latents are its encoding times this. 0 is what its configuration says, or the model around it; a
+            single file with nothing but an autoencoder does not tell: 0.18215 then, right for Stable Diffusion 1
+            and 2, where SDXL has 0.13025.
+        dtype, channels_last, offload: As in `load_model`.
+
+    Raises:
+        InputError: there is no such thing, it is incomplete, pickled, or has no autoencoder.
+    """
+    way = _way(dtype, "sdpa", False, channels_last, offload, digests=True)
+    _note_random(path)
+    found = _autoencoder(path, scaling_factor, way, download=True)
+    assert found is not None  # it was to be fetched
+    return found
+
+
+# --- both --------------------------------------------------------------------------------------------------------
+
+
+def _way(
+    dtype: str, attention: str, compiled: bool, channels_last: bool, offload: str | None, *, digests: bool
+) -> _Way:
+    options = Options(attention, compiled, channels_last, "" if offload in (None, "none") else str(offload))
+    return _Way(runtime().dtype if dtype == "auto" else dtype, options.text(), digests)
+
+
+def _note_random(path: str) -> None:
     if path.startswith(random_models.RANDOM):
-        parts = random_models.parts(path.removeprefix(random_models.RANDOM))
-    else:
-        parts = model_folder.read(model_folder.find(path))
-    _check_unet(parts["unet"].config)
-    if "vae" in parts:
-        _check_vae(parts["vae"].config)
-    if "text_encoder" in parts:
-        _check_text_encoder(parts["text_encoder"].config)
-    _check_values(parts)
+        note(f"{path} has random weights: it makes no picture of anything, it only shows that a workflow runs")
+
+
+def _parts(path: str, prediction_type: str, *, download: bool) -> dict[str, Part] | None:
+    """The parts of the model at a path, of kinds that the nodes can run."""
+    parts = source.parts(path, prediction_type, download=download)
+    if parts is None:
+        return None
+    if "unet" not in parts:
+        raise InputError(
+            "path", expected="a whole model", got=f"{path!r}, {' and '.join(parts)} alone",
+            fix="`load_vae` reads an autoencoder alone",
+        )  # fmt: skip
+    part_checks.check(parts)
     return parts
 
 
-def _content(value: Any) -> str:
-    """Identity of one output: of a handle, what it computes; of anything else, its fields."""
-    if not isinstance(value, ModelHandle):
-        return repr(astuple(value))
-    second = getattr(value, "second", None)
-    mine = f"{value.class_name} {value.config} {value.digest} {value.family}"
-    return mine if second is None else f"{mine} {_content(second)}"
-
-
-def _handles(parts: Mapping[str, Part], *, digests: bool) -> LoadedModel:
+def _model(parts: Mapping[str, Part] | None, way: _Way) -> LoadedModel:
+    assert parts is not None  # it was to be fetched
     family = families.recognise(parts)
-    predicts = {"prediction_type": parts["scheduler"].config.get("prediction_type", "epsilon")}
+    predicts = {"prediction_type": parts["scheduler"].settings.get("prediction_type", "epsilon")}
 
     def handle(kind: type[H], name: str, what: str, **more: Any) -> H:
-        here = runtime()
-        if name not in parts:
-            absent = canonical({"family": FAMILIES[family].title, "what": what})
-            return kind("", "", absent, f"no {name}", here.device, here.dtype, family)
-        part = parts[name]
-        digest, config = part.digest() if digests else "", canonical({**part.config, **more})
-        return kind(part.source, part.class_name, config, digest, here.device, here.dtype, family, part.layout)
+        if name in parts:
+            return way.handle(kind, parts[name], family, **more)
+        absent = canonical({"family": FAMILIES[family].title, "what": what})
+        return kind("", "", absent, f"no {name}", runtime().device, runtime().dtype, family)
 
     text_encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts] or ["text_encoder"]
     encoders = [handle(TextEncoderModel, name, "a text encoder") for name in text_encoders]
@@ -121,13 +228,28 @@ def _handles(parts: Mapping[str, Part], *, digests: bool) -> LoadedModel:
     ]
     return LoadedModel(
         unet=handle(UNetModel, "unet", "a UNet", **predicts),
-        vae=_vae(handle(VaeModel, "vae", "an autoencoder", **_scaling(family))),
+        vae=_or_pixels(handle(VaeModel, "vae", "an autoencoder", **latent_spaces.scaling(family))),
         text_encoder=_pair(encoders),
         tokenizer=_pair(tokenizers),
         encoder=handle(EncoderModel, "encoder", "an encoder of its own"),
         scheduler=handle(SchedulerConfig, "scheduler", "a scheduler"),
-        latent_space=_latent_space(parts, family),
+        latent_space=latent_spaces.of_model(parts, family),
     )
+
+
+def _autoencoder(path: str, scaling_factor: float, way: _Way, *, download: bool) -> VaeModel | None:
+    parts = source.vae(path, scaling_factor or None, download=download)
+    if parts is None:
+        return None
+    if "vae" not in parts:
+        raise InputError(
+            "path", expected="an autoencoder", got=f"{path!r}, a model without one",
+            fix="models that work on pixels need none",
+        )  # fmt: skip
+    part_checks.check_vae(parts["vae"])
+    family = families.recognise(parts) if "unet" in parts else ""
+    more = {} if scaling_factor else latent_spaces.scaling(family)
+    return way.handle(VaeModel, parts["vae"], family, **more)
 
 
 def _pair(handles: list[Any]) -> Any:
@@ -135,75 +257,20 @@ def _pair(handles: list[Any]) -> Any:
     return handles[0] if len(handles) == 1 else replace(handles[0], second=handles[1])
 
 
-def _vae(handle: VaeModel) -> VaeModel:
+def _or_pixels(handle: VaeModel) -> VaeModel:
     """A model without an autoencoder works on pixels: that is an autoencoder too, one that changes nothing."""
     return handle if handle.class_name else replace(handle, class_name=PIXEL_SPACE, config="{}", digest="pixel space")
 
 
-def _scaling(family: str) -> dict[str, float]:
-    scaling = FAMILIES[family].latent_scaling
-    return {} if scaling is None else {"scaling_factor": scaling}
-
-
-def _latent_space(parts: Mapping[str, Part], family: str) -> LatentSpace:
-    """What the UNet's and the VAE's configurations say about latents (defaults: those of diffusers)."""
-    unet = parts["unet"].config
-    if "vae" not in parts:
-        return LatentSpace(int(unet.get("in_channels", 3)), 1, 1.0, _side(unet.get("sample_size") or 32))
-    vae = {**parts["vae"].config, **_scaling(family)}
-    downsampling = 2 ** (len(vae.get("block_out_channels", (64,))) - 1)
-    size = unet.get("sample_size") or int(vae.get("sample_size", 512)) // downsampling
-    return LatentSpace(
-        channels=int(vae.get("latent_channels", 4)),
-        downsampling=downsampling,
-        scaling_factor=float(vae.get("scaling_factor", 0.18215)),
-        sample_size=_side(size),
-        shift_factor=float(vae.get("shift_factor") or 0.0),
-    )
-
-
-def _side(size: Any) -> int:
-    return int(max(size) if isinstance(size, (list, tuple)) else size)
-
-
-def _check_unet(config: Mapping[str, Any]) -> None:
-    for key, served in UNET_OPTIONS.items():
-        if config.get(key) not in served:
-            raise InputError(
-                "path", expected=f"a UNet with `{key}` {' or '.join(json.dumps(value) for value in served)}",
-                got=f"a UNet2DConditionModel with {json.dumps(config[key])}", fix="this kind is not supported yet",
-            )  # fmt: skip
-
-
-def _check_values(parts: Mapping[str, Part]) -> None:
-    """The settings that nodes compute with have values that one can compute with."""
-    try:
-        _latent_space(parts, families.recognise(parts))
-        _tokenizer(parts, "text_encoder")
-        unet_inputs.context_width(parts["unet"].config)
-        unet_inputs.residual_count(parts["unet"].config)
-        unet_inputs.vector_width(parts["unet"].config)
-    except (TypeError, ValueError, KeyError, IndexError, OverflowError) as error:
-        raise InputError(
-            "path", expected="configurations as diffusers writes them", got=f"a setting that fails: {error!r}",
-            fix="copy the config.json files of this model anew",
-        ) from error  # fmt: skip
-
-
-def _check_vae(config: Mapping[str, Any]) -> None:
-    if config.get("latents_mean") is not None or config.get("latents_std") is not None:
-        raise InputError(
-            "path", expected="a VAE with one scaling factor", got="one with `latents_mean` and `latents_std`",
-            fix="this kind is not supported yet",
-        )  # fmt: skip
-
-
-def _check_text_encoder(config: Mapping[str, Any]) -> None:
-    if config.get("use_attention_mask"):
-        raise InputError(
-            "path", expected="a text encoder that attends to all tokens", got="one with `use_attention_mask`",
-            fix="this kind is not supported yet",
-        )  # fmt: skip
+def _content(value: Any) -> str:
+    """Identity of one output: of a handle, what it computes and how; of anything else, its fields."""
+    if not isinstance(value, ModelHandle):
+        return repr(astuple(value))
+    second = getattr(value, "second", None)
+    mine = f"{value.class_name} {value.config} {value.digest} {value.family}"
+    if value.__stepgraph_weights__:
+        mine = f"{mine} {value.dtype} {value.options}"
+    return mine if second is None else f"{mine} {_content(second)}"
 
 
 def _tokenizer(parts: Mapping[str, Part], encoder: str) -> dict[str, Any]:

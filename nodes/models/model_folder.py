@@ -11,22 +11,29 @@ words.txt                        beside vocabulary.txt: the other words of its c
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from graphcore import InputError, runtime
-from nodes import resources
+from nodes.models import hub
 from nodes.models.part import Part
-from nodes.resources import BUILTIN
+from nodes.models.safetensors_header import tensor_shapes
 
 BUILTIN_FOLDER = Path(__file__).parent.parent / "builtin"
 LARGEST_TEXT_FILE = 64 << 20
 """Bytes; a configuration is a few kB, a tokenizer a few MB: more is no such file."""
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+CONVERT = (
+    'python -c "import sys, torch, safetensors.torch as s; '
+    "d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); d = d.get('state_dict', d); "
+    's.save_file({k: v.contiguous().clone() for k, v in d.items() if torch.is_tensor(v)}, sys.argv[2])"'
+)
+"""Command that writes the tensors of a pickled file (and nothing else of it) into a safetensors file."""
+
 HELP_LAYOUT = "give a folder in the diffusers layout (with `model_index.json`), or `builtin:emoji`"
 
 
@@ -76,20 +83,36 @@ PARTS: Mapping[str, PartKind] = {
     "tokenizer": _TOKENIZER,
     "text_encoder_2": _TEXT_ENCODER,
     "tokenizer_2": _TOKENIZER,
-    "encoder": PartKind(("ClassEmbedder", "SpatialRescaler", "FmriEncoder"), weights="model"),
+    "encoder": PartKind(("ClassEmbedder", "SpatialRescaler", "FmriEncoder"), weights="diffusion_pytorch_model"),
+    "image_encoder": PartKind(("CLIPVisionModelWithProjection",), weights="model"),
+    "controlnet": PartKind(
+        ("ControlNetModel",),
+        weights="diffusion_pytorch_model",
+        sizes=(
+            ("controlnet_cond_embedding.conv_in.weight", 1, "conditioning_channels"),
+            ("attn2.to_k.weight", 1, "cross_attention_dim"),
+        ),
+    ),
+    "adapter": PartKind(("T2IAdapter",), weights="diffusion_pytorch_model"),
     "scheduler": PartKind((), config="scheduler_config.json"),
+    "classifier": PartKind(
+        ("NoisyClassifier",), weights="diffusion_pytorch_model", sizes=(("conv_in.weight", 1, "in_channels"),)
+    ),
 }
 
 OTHER_NAMES: Mapping[str, str] = {"vqvae": "vae", "bert": "text_encoder"}
 """Names that the pipelines of latent diffusion have for parts."""
 
+FOLDERS = (*PARTS, *OTHER_NAMES)
+"""Folders of a model that are read."""
+
 NEEDED = ("unet", "scheduler")
 
-INDEX_SETTINGS: Mapping[str, str] = {
-    "force_zeros_for_empty_prompt": "text_encoder",
-    "requires_aesthetics_score": "unet",
+INDEX_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "force_zeros_for_empty_prompt": ("text_encoder", "text_encoder_2"),
+    "requires_aesthetics_score": ("unet",),
 }
-"""Settings of a pipeline (in `model_index.json`), and the part to whose configuration they are added."""
+"""Settings of a pipeline (in `model_index.json`), and the part to whose configuration they are added: the first."""
 
 TOKEN_FILES = (
     "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json",
@@ -97,25 +120,6 @@ TOKEN_FILES = (
 CLOSED_VOCABULARY = ("vocabulary.txt", "words.txt")
 UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts that no node asks the model for; an `image_encoder` is loaded by the node that needs it."""
-
-
-def find(path: str) -> Path:
-    """The folder that `path` means.
-
-    Raises:
-        InputError: there is no such model, or it is no folder.
-        StepgraphError: it lies outside of what this run may read.
-    """
-    if path.startswith(BUILTIN):
-        return _builtin(path)
-    folder = runtime().readable(path)
-    if not folder.exists():
-        raise InputError(
-            "path", expected="a model folder", got=f"{path!r}, which does not exist", fix=_missing_help(path)
-        )
-    if not folder.is_dir():
-        raise InputError("path", expected="a model folder", got=f"the file {path!r}", fix=_file_help(folder))
-    return folder
 
 
 def read(folder: Path) -> dict[str, Part]:
@@ -133,19 +137,36 @@ def read(folder: Path) -> dict[str, Part]:
     }
     _refuse_strangers(folder, family, declared)
     parts = {OTHER_NAMES.get(name, name): _part(folder, name, class_name) for name, class_name in declared.items()}
-    for key, holder in INDEX_SETTINGS.items():
-        if key in index and holder in parts:
-            parts[holder] = replace(parts[holder], config={**parts[holder].config, key: index[key]})
+    if family.startswith("StableDiffusionXL"):
+        index.setdefault("force_zeros_for_empty_prompt", True)  # the pipeline's own default
+    for key, holders in INDEX_SETTINGS.items():
+        if key in index and (holder := next((name for name in holders if name in parts), None)):
+            parts[holder] = replace(parts[holder], more={**parts[holder].more, key: index[key]})
     return parts
 
 
 def read_part(folder: Path, class_name: str) -> Part:
-    """One part by its folder (which is named after it).
+    """One part by its folder.
 
     Raises:
         InputError: as `read`.
     """
-    return _part(folder.parent, folder.name, class_name)
+    return _whole(folder, class_name, next(kind for kind in PARTS.values() if class_name in kind.classes))
+
+
+def read_vae(folder: Path) -> Part:
+    """An autoencoder in a folder of its own, with a config.json.
+
+    Raises:
+        InputError: as `read`, or the folder holds something else.
+    """
+    class_name = str(read_json(folder / "config.json").get("_class_name"))
+    if class_name not in _VAE.classes:
+        raise InputError(
+            "path", expected=f"an autoencoder ({' or '.join(_VAE.classes)})", got=f"{folder} with a {class_name}",
+            fix=HELP_LAYOUT,
+        )  # fmt: skip
+    return _whole(folder, class_name, _VAE)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -155,7 +176,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: it is missing, too large, or something else.
     """
     try:
-        real = runtime().readable(path) if not path.is_relative_to(BUILTIN_FOLDER) else path
+        real = allowed(path)
         if real.stat().st_size > LARGEST_TEXT_FILE:
             raise ValueError(f"it has {real.stat().st_size} bytes")
         value = json.loads(real.read_text(encoding="utf-8"))
@@ -183,60 +204,10 @@ def weight_files(folder: Path, stem: str) -> tuple[tuple[Path, ...], str | None]
     raise _no_weights(folder, stem)
 
 
-def tensor_shapes(file: Path) -> dict[str, list[int]]:
-    """Names and shapes of the tensors in a safetensors file, from its header alone.
-
-    Layout: 8 bytes with the header's length, the header (JSON), then the data, whose ends the header gives.
-
-    Raises:
-        ValueError: it is no such file, or not all of it is there.
-        OSError: it cannot be read.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        if size < 8 or length > min(size - 8, LARGEST_TEXT_FILE):
-            raise ValueError(f"a file of {size} bytes without a safetensors header")
-        header = opened.read(length)
-    try:
-        tensors = {name: entry for name, entry in json.loads(header).items() if name != "__metadata__"}
-        shapes = {name: [int(side) for side in entry["shape"]] for name, entry in tensors.items()}
-        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
-    except (ValueError, RecursionError, AttributeError, KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"a damaged safetensors header ({type(error).__name__})") from error
-    if size != 8 + length + end:
-        raise ValueError(f"{size} bytes of the {8 + length + end} that its header tells of")
-    return shapes
-
-
-def _builtin(path: str) -> Path:
-    name = path.removeprefix(BUILTIN)
-    models = resources.model_names()
-    if name in models:
-        return resources.model_folder(name)
-    listed = ", ".join(f"`{BUILTIN}{model}`" for model in models) or "none in this installation"
-    near = [f"did you mean `{model}`?" for model in get_close_matches(name, models, n=1)]
-    raise InputError("path", expected=f"a built-in model ({listed})", got=repr(path), fix="".join(near))
-
-
-def _missing_help(path: str) -> str:
-    if path.count("/") == 1 and not path.startswith((".", "/", "~")):
-        return (
-            "nothing is downloaded here; if this is a name on a model hub, fetch that folder first and give its path "
-            f"({HELP_LAYOUT})"
-        )
-    return HELP_LAYOUT
-
-
-def _file_help(file: Path) -> str:
-    if file.suffix in PICKLES:
-        return f"pickled weights are never opened, they can run code; {HELP_LAYOUT}"
-    if file.suffix == ".safetensors":
-        return (
-            "single-file checkpoints are not read; convert it once with diffusers: "
-            "`StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)`"
-        )
-    return HELP_LAYOUT
+def pickle_help(file: Path, target: Path | None = None) -> str:
+    """How pickled weights become safetensors without running code: torch's restricted unpickler opens nothing else."""
+    names = f"{shlex.quote(str(file))} {shlex.quote(str(target or file.with_suffix('.safetensors')))}"
+    return f"pickled weights are never opened, they can run code; this converts them safely: {CONVERT} {names}"
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -248,9 +219,9 @@ def _index(folder: Path) -> dict[str, Any]:
     if (folder / "config.json").exists() and (folder.parent / "model_index.json").exists():
         fix = f"this is one part of a model; give the folder above it, {str(folder.parent)!r}"
     elif checkpoint := next((name for name in names if name.endswith(".safetensors")), ""):
-        fix = _file_help(folder / checkpoint)
+        fix = f"give the checkpoint in it, {str(folder / checkpoint)!r}"
     elif pickle := next((name for name in names if name.endswith(PICKLES)), ""):
-        fix = _file_help(folder / pickle)
+        fix = pickle_help(folder / pickle)
     raise InputError("path", expected=f"`model_index.json` in {folder}", got=f"a folder with {found}", fix=fix)
 
 
@@ -283,19 +254,23 @@ def _part(root: Path, name: str, class_name: str) -> Part:
             "path", expected=f"the part folder `{name}` in {root}", got="no such folder",
             fix="`model_index.json` names it, so the copy is incomplete: fetch the model anew",
         )  # fmt: skip
-    config_file = folder / kind.config
-    config = read_json(config_file)
+    return _whole(folder, class_name, kind)
+
+
+def _whole(folder: Path, class_name: str, kind: PartKind) -> Part:
+    """A part of which all is there."""
+    config = read_json(folder / kind.config)
     if kind.weights:
         files, _ = weight_files(folder, kind.weights)
         _check_headers(files, kind, config)
     else:
-        files = _token_files(root, folder) if kind is _TOKENIZER else ()
-    return Part(str(folder), class_name, config, tuple(_allowed(file) for file in files))
+        files = _token_files(folder.parent, folder) if kind is _TOKENIZER else ()
+    return Part(str(folder), class_name, config, tuple(allowed(file) for file in files))
 
 
-def _allowed(file: Path) -> Path:
+def allowed(file: Path) -> Path:
     """The file itself, if it (or what a symbolic link in the folder leads to) may be read."""
-    if not file.is_relative_to(BUILTIN_FOLDER):
+    if not file.is_relative_to(BUILTIN_FOLDER) and not hub.holds(file):
         runtime().readable(file)
     return file
 
@@ -329,11 +304,7 @@ def _no_weights(folder: Path, stem: str) -> InputError:
     pickles = [name for name in found if name.endswith(PICKLES)]
     fix = "copy the model anew, with its .safetensors files"
     if pickles:
-        fix = (
-            "pickled weights are never opened, they can run code; get the model's .safetensors files, or (if you trust "
-            "the file) convert it once with diffusers: `from_pretrained(FOLDER, use_safetensors=False)`, then "
-            "`save_pretrained(NEW_FOLDER, safe_serialization=True)`"
-        )
+        fix = pickle_help(folder / pickles[0], folder / f"{stem}.safetensors")
     got = ", ".join(pickles or found[:5]) or "no weights"
     return InputError("path", expected=f"`{stem}.safetensors` in {folder}", got=got, fix=fix)
 
@@ -344,7 +315,7 @@ def _check_headers(files: Iterable[Path], kind: PartKind, config: Mapping[str, A
         if file.suffix != ".safetensors":
             continue
         try:
-            shapes = tensor_shapes(_allowed(file))
+            shapes = tensor_shapes(allowed(file))
         except (OSError, ValueError) as error:
             raise InputError(
                 "path", expected=f"whole weights in {file}", got=_say(error), fix="copy this file anew"

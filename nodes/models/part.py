@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ class Part:
     config: Mapping[str, Any]
     files: tuple[Path, ...] = ()
     layout: str = "folder"
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its configuration with what was set elsewhere."""
+        return {**self.config, **self.more}
 
     def digest(self) -> str:
         """Content digest: equal for equal configurations and files, wherever they lie; each file is hashed once."""

@@ -19,6 +19,7 @@ RANDOM = "random:"
 Parts = dict[str, tuple[str, dict[str, Any]]]
 """Class and configuration of each part."""
 
+BERT_WORDS = ("a", "the", "red", "apple", "cat", "on", "of")
 MERGES = ("t h", "th e</w>", "a p", "ap p", "app l", "appl e</w>", "r e", "re d</w>", "c a", "ca t</w>", "o n</w>")
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -38,6 +39,16 @@ def vocabulary() -> Mapping[str, int]:
     tokens = [*characters, *(f"{character}</w>" for character in characters)]
     tokens += ["".join(merge.split(" ")) for merge in MERGES]
     return {token: index for index, token in enumerate([*tokens, START, END])}
+
+
+@cache
+def bert_vocabulary() -> Mapping[str, int]:
+    """WordPiece in BERT's order: the specials (padding is 0), printable characters at the start of a word and inside
+    of one, then a few words.
+    """
+    characters = [chr(number) for number in range(ord("!"), ord("~") + 1) if not chr(number).isupper()]
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{letter}" for letter in characters)]
+    return {token: index for index, token in enumerate(dict.fromkeys([*tokens, *BERT_WORDS]))}
 
 
 def unet(**changes: Any) -> tuple[str, dict[str, Any]]:
@@ -83,6 +94,22 @@ def text_encoder(width: int = 32, *, projection: bool = False, **changes: Any) -
     return ("CLIPTextModelWithProjection" if projection else "CLIPTextModel"), {**config, **changes}
 
 
+def small_vae(**changes: Any) -> tuple[str, dict[str, Any]]:
+    """An autoencoder that makes an eighth of each side, as those of the published models do."""
+    blocks = {"block_out_channels": [8] * 4, "sample_size": 64}
+    types = {"down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4}
+    return vae(**blocks, **types, **changes)
+
+
+def vq_vae() -> tuple[str, dict[str, Any]]:
+    """LDM's VQ-f4 in small: a quarter of each side, three channels, a codebook; its latents are not scaled."""
+    return "VQModel", {
+        "block_out_channels": [8, 8, 8], "down_block_types": ["DownEncoderBlock2D"] * 3, "latent_channels": 3,
+        "up_block_types": ["UpDecoderBlock2D"] * 3, "norm_num_groups": 4, "sample_size": 64, "num_vq_embeddings": 32,
+        "vq_embed_dim": 3, "scaling_factor": 1.0,
+    }  # fmt: skip
+
+
 def tokenizer(pad_token: str = END) -> tuple[str, dict[str, Any]]:
     return "CLIPTokenizer", {"model_max_length": 77, "pad_token": pad_token}
 
@@ -106,6 +133,10 @@ def _sd21() -> Parts:
     }  # fmt: skip
 
 
+def _sd21_base() -> Parts:
+    return {**_sd21(), "scheduler": scheduler(prediction_type="epsilon")}
+
+
 def _sd15_inpaint() -> Parts:
     return {**_sd15(), "unet": unet(in_channels=9)}
 
@@ -121,7 +152,7 @@ def _sdxl_unet(width: int, pooled: int, ids: int) -> tuple[str, dict[str, Any]]:
 def _sdxl() -> Parts:
     return {
         "unet": _sdxl_unet(72, 40, 6), "vae": vae(scaling_factor=0.13025, force_upcast=True),
-        "text_encoder": text_encoder(), "tokenizer": tokenizer(),
+        "text_encoder": text_encoder(force_zeros_for_empty_prompt=True), "tokenizer": tokenizer(),
         "text_encoder_2": text_encoder(40, projection=True, hidden_act="gelu"), "tokenizer_2": tokenizer("!"),
         "scheduler": scheduler("EulerDiscreteScheduler", timestep_spacing="leading"),
     }  # fmt: skip
@@ -130,7 +161,69 @@ def _sdxl() -> Parts:
 def _sdxl_refiner() -> Parts:
     base = _sdxl()
     base["unet"] = _sdxl_unet(40, 40, 5)
+    base["unet"][1]["requires_aesthetics_score"] = True
+    base["text_encoder_2"][1]["force_zeros_for_empty_prompt"] = False
     return {name: part for name, part in base.items() if name not in ("text_encoder", "tokenizer")}
+
+
+def _sdxl_inpaint() -> Parts:
+    base = _sdxl()
+    base["unet"][1]["in_channels"] = 9
+    return base
+
+
+def _ldm_text2img() -> Parts:
+    bert = {
+        "vocab_size": len(bert_vocabulary()), "max_position_embeddings": 77, "encoder_layers": 2, "d_model": 32,
+        "encoder_ffn_dim": 37, "encoder_attention_heads": 4, "head_dim": 8, "pad_token_id": 0, "model_type": "ldmbert",
+    }  # fmt: skip
+    return {
+        "unet": unet(), "vae": small_vae(), "text_encoder": ("LDMBertModel", bert),
+        "tokenizer": ("BertTokenizer", {"model_max_length": 77, "do_lower_case": True}),
+        "scheduler": scheduler(steps_offset=0),
+    }  # fmt: skip
+
+
+def _ldm_class() -> Parts:
+    return {
+        "unet": unet(in_channels=3, out_channels=3, attention_head_dim=1), "vae": vq_vae(),
+        "encoder": ("ClassEmbedder", {"embed_dim": 32, "n_classes": 11}),
+        "scheduler": _ldm_scheduler(0.0195),
+    }  # fmt: skip
+
+
+def _fmri() -> Parts:
+    """MinD-Vis in small: both conditions, 64 voxels in patches of 8; the prior is a class-conditional model."""
+    encoder = {
+        "num_voxels": 64, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 1.0, "tokens": 77,
+        "context_dim": 32,
+    }  # fmt: skip
+    both = {"class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 32}
+    return {
+        "unet": unet(in_channels=3, out_channels=3, attention_head_dim=1, **both), "vae": vq_vae(),
+        "encoder": ("FmriEncoder", encoder), "scheduler": _ldm_scheduler(0.0195),
+    }  # fmt: skip
+
+
+def _ldm_semantic() -> Parts:
+    types = {"down_block_types": ["DownBlock2D"] * 2, "up_block_types": ["UpBlock2D"] * 2}
+    mapper = {"n_stages": 2, "method": "bilinear", "multiplier": 0.5, "in_channels": 5, "out_channels": 3}
+    return {
+        "unet": plain_unet(in_channels=6, **types), "vae": vq_vae(), "encoder": ("SpatialRescaler", mapper),
+        "scheduler": _ldm_scheduler(0.0205),
+    }  # fmt: skip
+
+
+def _ldm_super_resolution() -> Parts:
+    return {"unet": plain_unet(in_channels=6), "vae": vq_vae(), "scheduler": _ldm_scheduler(0.0155)}
+
+
+def _ldm() -> Parts:
+    return {"unet": plain_unet(), "vae": vq_vae(), "scheduler": _ldm_scheduler(0.0195)}
+
+
+def _ldm_scheduler(beta_end: float) -> tuple[str, dict[str, Any]]:
+    return scheduler(beta_start=0.0015, beta_end=beta_end, steps_offset=0)
 
 
 def _ddpm() -> Parts:
@@ -138,13 +231,36 @@ def _ddpm() -> Parts:
     return {"unet": plain_unet(), "scheduler": ("DDPMScheduler", {**betas, "variance_type": "fixed_large"})}
 
 
+def _improved_ddpm() -> Parts:
+    """Cosine schedule and learned variance (arXiv:2102.09672): the UNet gives twice the channels it is given."""
+    settings = {"num_train_timesteps": 4000, "beta_schedule": "squaredcos_cap_v2", "variance_type": "learned_range"}
+    return {"unet": plain_unet(out_channels=6), "scheduler": ("DDPMScheduler", settings)}
+
+
+def _taesd() -> Parts:
+    """The tiny autoencoder alone, as it is published."""
+    blocks = {"encoder_block_out_channels": [8] * 2, "decoder_block_out_channels": [8] * 2}
+    numbers = {"num_encoder_blocks": [1, 1], "num_decoder_blocks": [1, 1]}
+    return {"vae": ("AutoencoderTiny", {**blocks, **numbers, "latent_channels": 4, "scaling_factor": 1.0})}
+
+
 MODELS: Mapping[str, Callable[[], Parts]] = {
     "sd15": _sd15,
     "sd21": _sd21,
+    "sd21_base": _sd21_base,
     "sd15_inpaint": _sd15_inpaint,
     "sdxl": _sdxl,
+    "sdxl_inpaint": _sdxl_inpaint,
     "sdxl_refiner": _sdxl_refiner,
+    "ldm_text2img": _ldm_text2img,
+    "ldm_class": _ldm_class,
+    "fmri": _fmri,
+    "ldm_semantic": _ldm_semantic,
+    "ldm_super_resolution": _ldm_super_resolution,
+    "ldm": _ldm,
     "ddpm": _ddpm,
+    "improved_ddpm": _improved_ddpm,
+    "taesd": _taesd,
 }
 
 
@@ -162,10 +278,22 @@ def parts(name: str) -> dict[str, Part]:
     }
 
 
-def make_tokenizer(config: Mapping[str, Any]) -> Any:
+def make_tokenizer(class_name: str, config: Mapping[str, Any]) -> Any:
     """The tokenizer of the random models: it can spell every text and knows a few words as one token."""
-    from transformers import CLIPTokenizer
+    from transformers import BertTokenizer, CLIPTokenizer
 
+    if class_name == "BertTokenizer":
+        length = int(config["model_max_length"])
+        return BertTokenizer(vocab=dict(bert_vocabulary()), do_lower_case=True, model_max_length=length)
     merges = [tuple(merge.split(" ")) for merge in MERGES]
     settings = {key: config[key] for key in ("model_max_length", "pad_token")}
     return CLIPTokenizer(vocab=dict(vocabulary()), merges=merges, **settings)
+
+
+def wake(module: Any) -> None:
+    """Put random numbers in the place of weights that begin as zeros, such as a ControlNet's zero convolutions
+    (arXiv:2302.05543, sec. 3.1): with zeros, no mistake in what goes through them would show.
+    """
+    for tensor in module.parameters():
+        if tensor.dim() > 1 and not tensor.any():
+            tensor.data.normal_(std=0.1)

@@ -5,22 +5,35 @@ Heavy: import this inside functions only.
 
 from __future__ import annotations
 
-import gc
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
+from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
 from graphcore import InputError, StepgraphError, runtime
-from nodes.models import classes, model_folder, patches, random_models
+from nodes.models import (
+    attention,
+    budget,
+    classes,
+    clip_tokenizer,
+    model_folder,
+    options,
+    patches,
+    placement,
+    random_models,
+    safetensors_header,
+    single_file,
+)
 from nodes.models.handles import identity, settings
+from nodes.models.memory import Held, Memory, Report, full_memory_by_its_name, is_out_of_memory
 from nodes.models.part import place
 from nodes.types import ModelHandle, TokenizerModel
 
@@ -28,18 +41,9 @@ Key: TypeAlias = tuple[str, str, str]
 """Digest, device, dtype."""
 
 
-@dataclass(eq=False)
-class _Held:
-    """A module in memory, its size, and how many use it now."""
-
-    module: torch.nn.Module
-    bytes: int
-    users: int = 0
-
-
-_held: dict[Key, _Held] = {}
-_table = threading.Lock()
-_loading = threading.Lock()
+_memory = Memory(budget.Budget())
+_loading = _memory.loading
+_sizes: dict[Key, int] = {}
 _tokenizers: dict[str, Any] = {}
 _pretended: ContextVar[dict[Key, torch.nn.Module] | None] = ContextVar("stepgraph_pretended", default=None)
 
@@ -48,24 +52,27 @@ _pretended: ContextVar[dict[Key, torch.nn.Module] | None] = ContextVar("stepgrap
 def use(handle: ModelHandle, dtype: str | None = None) -> Iterator[Any]:
     """Borrow the module of a handle (loaded if need be): in eval mode, frozen, on the handle's device.
 
+    What is in use stays where it is; the rest leaves a device when the budget (`set_limit`) asks for it.
+
     Args:
         handle: Handle of a UNet, a VAE or a text encoder.
         dtype: Another floating-point type than the handle's, for a VAE that must not run in half precision.
 
     Raises:
         StepgraphError: the files have changed since the handle was made, are gone, or do not fit the class.
+        torch.OutOfMemoryError: the device is full, also without idle weights; or the body says so.
     """
-    key = (f"{identity(handle)} {handle.options}", handle.device, dtype or handle.dtype)
+    key = _key(handle, dtype or handle.dtype)
     pretended = runtime().pretended if _pretended.get() is None else _pretended.get()
     if pretended is not None:
         yield _pretend(pretended, handle, key)
         return
-    held = _borrow(key) or _load_once(handle, key)
+    held = _memory.get(key) or _bring(handle, key)
     try:
-        yield held.module
+        with full_memory_by_its_name():
+            yield held.module
     finally:
-        with _table:
-            held.users -= 1
+        _memory.give_back(held)
 
 
 def tokenizer(handle: TokenizerModel) -> Any:
@@ -79,7 +86,9 @@ def tokenizer(handle: TokenizerModel) -> Any:
 def _load_tokenizer(handle: TokenizerModel) -> Any:
     kind = classes.tokenizer(handle.class_name)
     if handle.layout == "random":
-        return random_models.make_tokenizer(settings(handle.config))
+        return random_models.make_tokenizer(handle.class_name, settings(handle.config))
+    if handle.layout == "single_file":
+        return clip_tokenizer.make(settings(handle.config))
     source = _source(handle)
     try:
         return kind.from_pretrained(str(source), local_files_only=True)
@@ -89,20 +98,30 @@ def _load_tokenizer(handle: TokenizerModel) -> Any:
 
 def free_idle() -> int:
     """Drop the weights that no node uses now; returns bytes. They are loaded again when they are needed."""
-    with _table:
-        idle = [key for key, held in _held.items() if not held.users]
-        freed = sum(_held.pop(key).bytes for key in idle)
-    if idle:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    return freed
+    return _memory.free_idle()
 
 
 def held_bytes() -> int:
-    """Bytes of all weights in memory."""
-    with _table:
-        return sum(held.bytes for held in _held.values())
+    """Bytes of all weights in memory, those that modules share counted once."""
+    return _memory.bytes()
+
+
+def set_limit(limit: int | str | None, device: str = "cpu") -> None:
+    """Set how many bytes of weights a device may hold; idle ones leave now, or when the next part needs room.
+
+    Args:
+        limit: Bytes, or text such as `6GiB`; None for the default: the environment variable
+            `STEPGRAPH_WEIGHTS_LIMIT`, else a share of the memory that was free when the device was first used.
+
+    Raises:
+        StepgraphError: it is no size.
+    """
+    _memory.set_limit(limit, placement.device_name(device))
+
+
+def report() -> Report:
+    """What is in memory now, where, how large, and how many nodes use it."""
+    return _memory.report()
 
 
 @contextmanager
@@ -127,56 +146,98 @@ def torch_dtype(name: str) -> torch.dtype:
     return found
 
 
-def _borrow(key: Key) -> _Held | None:
-    with _table:
-        if (held := _held.get(key)) is not None:
-            held.users += 1
+def _bring(handle: ModelHandle, key: Key) -> Held:
+    """Load a module. One that is patched or has options of its own is a variant of the plain one: it shares tensors."""
+    chosen = options.parse(handle.options)
+    plain = options.Options(channels_last=chosen.channels_last, offload=chosen.offload)
+    name = " ".join((handle.class_name, handle.source, key[2], *(patch.kind for patch in handle.patches)))
+    if not handle.patches and chosen == plain:
+        held = _memory.bring(
+            key, lambda: _load(handle, key[2]), name=name, device=placement.device_name(handle.device),
+            expected=_expected(handle, key), offload=chosen.offload,
+        )  # fmt: skip
+        _sizes[key] = sum(held.own.values())
         return held
+    base = replace(handle, patches=(), options=plain.text())
+    base_key = _key(base, key[2])
+    lent = _memory.get(base_key) or _bring(base, base_key)
+    try:
+        return _memory.bring(
+            key, lambda: _variant(lent.module, handle), name=f"{name} {handle.options}", device=lent.device, base=lent
+        )
+    finally:
+        _memory.give_back(lent)
 
 
-def _load_once(handle: ModelHandle, key: Key) -> _Held:
-    """Load, one at a time: building a module on the meta device changes `torch.nn` for the whole process."""
-    if handle.patches:
-        with use(replace(handle, patches=()), key[2]) as base, _loading:
-            return _borrow(key) or _hold(key, patches.apply(patches.copy_modules(base), handle))
-    with _loading:
-        return _borrow(key) or _hold(key, _load(handle, key[2]))
+def _variant(base: torch.nn.Module, handle: ModelHandle) -> torch.nn.Module:
+    chosen = options.parse(handle.options)
+    module = patches.apply(patches.copy_modules(base), handle).eval().requires_grad_(False)
+    attention.apply(module, chosen.attention)
+    if chosen.compile:
+        called = ("encoder", "decoder") if hasattr(module, "decode") else ("",)  # an autoencoder is never called whole
+        for name in called:
+            module.get_submodule(name).compile()
+    return module
 
 
-def _hold(key: Key, module: torch.nn.Module) -> _Held:
-    size = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
-    with _table:
-        held = _held[key] = _Held(module, size, users=1)
-    return held
+def _expected(handle: ModelHandle, key: Key) -> int:
+    """Bytes that weights will take in memory: as last time, else as their files or configuration say.
+
+    Room must be there before they come. Random weights are tiny: 0 serves.
+    """
+    if handle.layout == "random" or key in _sizes:
+        return _sizes.get(key, 0)
+    if handle.layout == "single_file":
+        with _loading, torch.device("meta"):
+            built = classes.build(handle.class_name, settings(handle.config))
+        values = sum(tensor.numel() for tensor in placement.tensors(built))
+    else:
+        part = next(part for part in model_folder.PARTS.values() if handle.class_name in part.classes)
+        files, _ = model_folder.weight_files(_source(handle), part.weights)
+        shapes = [safetensors_header.tensor_shapes(file).values() for file in files if file.suffix == ".safetensors"]
+        values = sum(prod(shape) for shape in chain(*shapes))
+    return values * torch_dtype(key[2]).itemsize
+
+
+def _key(handle: ModelHandle, dtype: str) -> Key:
+    return f"{identity(handle)} {handle.options}", handle.device, dtype
 
 
 def _load(handle: ModelHandle, dtype: str) -> torch.nn.Module:
-    module = _random(handle).to(torch_dtype(dtype)) if handle.layout == "random" else _from_folder(handle, dtype)
-    loaded: torch.nn.Module = module.eval().requires_grad_(False).to(handle.device)
-    return loaded
+    if handle.layout == "single_file":
+        module = single_file.load(handle, dtype)
+    else:
+        module = _random(handle, dtype) if handle.layout == "random" else _from_folder(handle, dtype)
+    loaded: Any = module.eval().requires_grad_(False).to(handle.device)
+    if options.parse(handle.options).channels_last:
+        loaded.to(memory_format=torch.channels_last)
+    found: torch.nn.Module = loaded
+    return found
 
 
-def _random(handle: ModelHandle) -> torch.nn.Module:
+def _random(handle: ModelHandle, dtype: str) -> torch.nn.Module:
     """Weights that depend on the name of the part alone; torch's global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(zlib.crc32(handle.source.encode()))
-        return classes.build(handle.class_name, settings(handle.config))
+        built = classes.build(handle.class_name, settings(handle.config))
+        random_models.wake(built)
+    return torch.nn.Module.to(built, torch_dtype(dtype))  # diffusers' own `to` warns, whatever the dtype
 
 
 def _from_folder(handle: ModelHandle, dtype: str) -> torch.nn.Module:
     kind, folder = classes.module(handle.class_name), _source(handle)
     part = next(part for part in model_folder.PARTS.values() if handle.class_name in part.classes)
     _, variant = model_folder.weight_files(folder, part.weights)
-    library = kind.__module__.partition(".")[0]
+    library = "transformers" if kind.__module__.startswith("transformers.") else "diffusers"  # our own are like these
     name = "dtype" if library == "transformers" else "torch_dtype"
     try:
         with _quiet(library):
             module, report = kind.from_pretrained(
                 str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=True, variant=variant,
-                output_loading_info=True, **{name: torch_dtype(dtype)},
+                output_loading_info=True, **{name: torch_dtype(dtype)}, **_straight_to(handle.device),
             )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         raise StepgraphError(f"the weights in {folder} cannot be loaded as {handle.class_name}: {error}") from error
     if absent := sorted(report["missing_keys"]):
@@ -186,6 +247,11 @@ def _from_folder(handle: ModelHandle, dtype: str) -> torch.nn.Module:
         )
     found: torch.nn.Module = module
     return found
+
+
+def _straight_to(device: str) -> dict[str, Any]:
+    """Makes a library read tensors onto an accelerator one by one, rather than all into CPU memory first."""
+    return {"device_map": {"": device}} if placement.is_accelerator(device) else {}
 
 
 def _source(handle: ModelHandle) -> Path:

@@ -27,7 +27,7 @@ def _described(batch: int | None, height: int | None, width: int | None) -> Imag
     return Image(pixels)
 
 
-def _file(path: Path) -> Path:
+def picture_file(path: Path) -> Path:
     """The real path of a picture file that this run may read."""
     found = runtime().readable(path)
     if not found.is_file():
@@ -37,7 +37,7 @@ def _file(path: Path) -> Path:
 
 
 def _content(path: Path) -> str:
-    return runtime().digest(_file(path))
+    return runtime().digest(picture_file(path))
 
 
 def _infer_load(path: Path | None = None) -> Image:
@@ -46,7 +46,7 @@ def _infer_load(path: Path | None = None) -> Image:
         return _described(1, None, None)
     from nodes.pictures import pixels
 
-    width, height = pixels.size(_file(path))
+    width, height = pixels.size(picture_file(path))
     return _described(1, height, width)
 
 
@@ -64,7 +64,7 @@ def load_image(path: Path) -> Image:
     """
     from nodes.pictures import pixels
 
-    return Image(pixels.load(_file(path)))
+    return Image(pixels.load(picture_file(path)))
 
 
 @node(category="image", pure=False)

@@ -24,12 +24,12 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 64_000_000
 """More pixels are refused: a small file may unpack to gigabytes."""
 
-WHITE = (255, 255, 255, 255)
+WHITE, BLACK = (255, 255, 255, 255), (0, 0, 0, 255)
 
 
 def size(path: Path) -> tuple[int, int]:
     """Width and height of a picture file as `load` will give it; reads the header only."""
-    with _open(path) as picture:
+    with opened(path) as picture:
         turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
         width, height = picture.size
         return (height, width) if turned else (width, height)
@@ -37,12 +37,12 @@ def size(path: Path) -> tuple[int, int]:
 
 def load(path: Path) -> Tensor:
     """The pixels of a picture file, (1, 3, height, width), upright and opaque."""
-    with _open(path) as picture:
+    with opened(path) as picture:
         return from_pictures([_rgb(ImageOps.exif_transpose(picture))])
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """An open picture of bearable size; whatever Pillow finds wrong with it becomes one clear error."""
     try:
         with Image.open(path, formats=FORMATS) as picture:
@@ -109,3 +109,40 @@ def to_pictures(pixels: Tensor) -> list[Image.Image]:
 def resize(pixels: Tensor, width: int, height: int) -> Tensor:
     """Lanczos resampling of 256-level pictures, as `VaeImageProcessor.resize` of diffusers does."""
     return from_pictures([picture.resize((width, height), Image.Resampling.LANCZOS) for picture in to_pictures(pixels)])
+
+
+def load_grey(path: Path) -> Tensor:
+    """The brightness of a picture file, (1, 1, height, width); what is transparent is black."""
+    with opened(path) as picture:
+        picture = ImageOps.exif_transpose(picture)
+        if picture.has_transparency_data:
+            picture = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, BLACK), picture)
+        if picture.mode.startswith(("I", "F")):
+            picture = Image.fromarray(_eight_bits(picture))
+        return from_grey([picture.convert("L")])
+
+
+def load_alpha(path: Path) -> Tensor:
+    """How opaque a picture file is, (1, 1, height, width); 1 everywhere where it has no transparency."""
+    with opened(path) as picture:
+        picture = ImageOps.exif_transpose(picture)
+        return from_grey([picture.convert("RGBA").getchannel("A")])
+
+
+def from_grey(pictures: list[Image.Image]) -> Tensor:
+    """Grey pictures of one size as float32 (batch, 1, height, width): value / 255."""
+    import torch
+
+    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]).astype(np.float32) / 255.0)[:, None]
+
+
+def to_grey(values: Tensor) -> list[Image.Image]:
+    """Values (batch, 1, height, width) in [0, 1] as grey pictures of 256 levels."""
+    levels = (values.detach().cpu().float().clamp(0, 1)[:, 0].numpy() * 255).round().astype(np.uint8)
+    return [Image.fromarray(picture) for picture in levels]
+
+
+def resize_grey(values: Tensor, width: int, height: int) -> Tensor:
+    """Lanczos resampling of 256-level grey pictures, as `VaeImageProcessor` does with a mask."""
+    return from_grey([picture.resize((width, height), Image.Resampling.LANCZOS) for picture in to_grey(values)])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from graphcore import InputError, TensorSpec, node
-from nodes.models.handles import settings
+from nodes.models.handles import config_of
+from nodes.pictures import autoencoder
 from nodes.pictures.images import preview
 from nodes.types import Generators, Image, Latents, LatentSpace, VaeModel
 
-if TYPE_CHECKING:
-    import torch
+ONE_MODEL = "`vae` and `latents` must come from one model"
 
 
 class Encoded(NamedTuple):
@@ -25,145 +24,120 @@ def infer_decode(vae: VaeModel | None = None, latents: Latents | None = None) ->
     """Shape of the pictures; refuses latents of another space than the VAE's."""
     if vae is None or latents is None:
         return None
-    _check_latents(vae, latents)
+    check_latents(vae, latents)
     batch, _, height, width = latents.samples.shape
-    scale = _downsampling(settings(vae.config))
+    scale = autoencoder.space(vae).downsampling
     sides = (None if size is None else size * scale for size in (height, width))
     pixels: Any = TensorSpec((batch, 3, *sides))
     return Image(pixels)
 
 
 @node(category="image", infer=infer_decode, preview=preview)
-def vae_decode(vae: VaeModel, latents: Latents) -> Image:
+def vae_decode(vae: VaeModel, latents: Latents, tiled: bool = False) -> Image:
     """The pictures that latents stand for, values in [0, 1].
 
-    In half precision, a VAE whose configuration says `force_upcast` (SDXL's overflows) runs in float32.
+    In half precision, a VAE whose configuration says `force_upcast` (SDXL's overflows) runs in float32. A VQModel
+    puts each latent to the nearest entry of its codebook first. A model that works on pixels has no autoencoder: its
+    values, around [-1, 1], only change their range.
 
     Args:
-        vae: From `load_model`.
+        vae: From `load_model`, or from `load_vae` for another one, such as the fast AutoencoderTiny.
         latents: (batch, channels, height, width), scaled as the UNet wants them.
+        tiled: Decode in overlapping tiles, one image at a time: large pictures then need little memory, and their
+            colours may shift a little. Where memory runs out without it, it is done all the same, and a note says so.
 
     Raises:
         InputError: the latents are those of another model.
     """
-    import torch
-
-    from nodes.models import weights
-
-    _check_latents(vae, latents)
-    config, space = settings(vae.config), latents.space
-    with weights.use(vae, _precision(vae)) as module, torch.no_grad():
-        samples = latents.samples.to(vae.device, weights.torch_dtype(_precision(vae))) / _scaling_factor(config)
-        if space.shift_factor:
-            samples = samples + space.shift_factor
-        pixels = _decode(module, samples)
-        return Image((pixels * 0.5 + 0.5).clamp(0, 1).float())
+    check_latents(vae, latents)
+    return Image(autoencoder.decode(vae, latents.samples, tiled=tiled))
 
 
 def infer_encode(
-    vae: VaeModel | None = None, image: Image | None = None, generators: Generators | None = None
+    vae: VaeModel | None = None,
+    image: Image | None = None,
+    generators: Generators | None = None,
+    space: LatentSpace | None = None,
 ) -> Encoded | None:
     """Shape of the latents; refuses a picture whose size does not fit."""
     if vae is None or image is None:
         return None
-    config = settings(vae.config)
-    _check_image(config, image, generators)
-    height, width = image.pixels.shape[2:]
-    scale, space = _downsampling(config), _space(config)
-    sides = (None if size is None else size // scale for size in (height, width))
-    samples: Any = TensorSpec((None if generators is None else len(generators), space.channels, *sides), vae.dtype)
+    found = _space(vae, space)
+    check_image(vae, image, generators)
+    samples: Any = latents_spec(vae, image, generators)
     after: Any = generators  # as many as before; None says that nothing is known of them
-    return Encoded(Latents(samples, space), after)
+    return Encoded(Latents(samples, found), after)
 
 
 @node(category="image", infer=infer_encode)
-def vae_encode(vae: VaeModel, image: Image, generators: Generators) -> Encoded:
+def vae_encode(
+    vae: VaeModel,
+    image: Image,
+    generators: Generators,
+    space: LatentSpace | None = None,
+    sample: bool = True,
+    tiled: bool = False,
+) -> Encoded:
     """Latents of pictures: a sample of the VAE's posterior, scaled as the UNet wants it.
 
-    Each image draws from its own generator. One picture serves all generators.
+    Each image draws from its own generator. One picture serves all generators. A VQModel, an AutoencoderTiny and the
+    pixels of a model without autoencoder have no posterior: nothing is drawn.
 
     Args:
-        vae: From `load_model`.
+        vae: From `load_model` or `load_vae`.
         image: Height and width must be multiples of the VAE's downsampling.
         generators: From `seed_generators`; one per image to make.
+        space: The latent space of the model that the latents are for, where `vae` is another model's; an
+            AutoencoderTiny does not know it by itself.
+        sample: Draw from the posterior, as the diffusers pipelines do; else take its mean, and draw nothing.
+        tiled: Encode in overlapping tiles: large pictures then need little memory.
 
     Raises:
-        InputError: the picture's size does not fit, or there are more pictures than generators.
+        InputError: the picture's size does not fit, there are more pictures than generators, or the VAE's latents
+            are not of `space`.
     """
-    import torch
-
-    from nodes.models import weights
     from nodes.sampling import noise
 
-    config = settings(vae.config)
-    _check_image(config, image, generators)
-    space, opened = _space(config), noise.torch_generators(generators)
-    with weights.use(vae, _precision(vae)) as module, torch.no_grad():
-        # The layout in which pictures from files reach the VAE in diffusers; another one moves the last bits.
-        layout = torch.channels_last
-        pixels = (2.0 * image.pixels - 1.0).to(vae.device, weights.torch_dtype(_precision(vae)), memory_format=layout)
-        rows = [pixels[min(k, len(pixels) - 1) :][:1] for k in range(len(opened))]
-        drawn = [module.encode(row).latent_dist.sample(one) for row, one in zip(rows, opened, strict=True)]
-        samples = torch.cat(drawn)
-        if space.shift_factor:
-            samples = samples - space.shift_factor
-        samples = (space.scaling_factor * samples).to(weights.torch_dtype(vae.dtype))
-    return Encoded(Latents(samples, space), noise.after_draws(generators, opened))
+    found = _space(vae, space)
+    check_image(vae, image, generators)
+    opened = noise.torch_generators(generators) if sample else None
+    samples = autoencoder.encode(vae, 2.0 * image.pixels - 1.0, opened, len(generators), tiled=tiled)
+    after = generators if opened is None else noise.after_draws(generators, opened)
+    return Encoded(Latents(samples, found), after)
 
 
-def _decode(module: Any, samples: torch.Tensor) -> torch.Tensor:
-    """All images at once, one by one where memory is short; values around [-1, 1]."""
-    import torch
-
-    try:
-        pixels: torch.Tensor = module.decode(samples, return_dict=False)[0]
-        return pixels
-    except torch.OutOfMemoryError:
-        if len(samples) == 1:
-            raise
-    return torch.cat([module.decode(sample[None], return_dict=False)[0] for sample in samples])
+def latents_spec(vae: VaeModel, image: Image, generators: Generators | None) -> TensorSpec:
+    """Shape of the latents of a picture that fits."""
+    own, (height, width) = autoencoder.space(vae), image.pixels.shape[2:]
+    sides = (None if size is None else size // own.downsampling for size in (height, width))
+    return TensorSpec((None if generators is None else len(generators), own.channels, *sides), vae.dtype)
 
 
-def _precision(vae: VaeModel) -> str:
-    """float32 for a VAE that overflows in float16, and says so."""
-    return "float32" if vae.dtype == "float16" and settings(vae.config).get("force_upcast") else vae.dtype
+def check_latents(vae: VaeModel, latents: Latents) -> None:
+    """Refuse latents of another space than the VAE's.
 
-
-def _scaling_factor(config: Mapping[str, Any]) -> float:
-    return float(config.get("scaling_factor", 0.18215))
-
-
-def _downsampling(config: Mapping[str, Any]) -> int:
-    return int(2 ** (len(config.get("block_out_channels", (64,))) - 1))
-
-
-def _space(config: Mapping[str, Any]) -> LatentSpace:
-    """The latent space of a VAE; the size is that of the pictures it was trained with."""
-    scale = _downsampling(config)
-    return LatentSpace(
-        int(config.get("latent_channels", 4)), scale, _scaling_factor(config),
-        int(config.get("sample_size", 512)) // scale, float(config.get("shift_factor") or 0.0),
-    )  # fmt: skip
-
-
-def _check_latents(vae: VaeModel, latents: Latents) -> None:
-    wanted, space = _space(settings(vae.config)), latents.space
+    Raises:
+        InputError: they differ in channels, downsampling or scaling.
+    """
+    config_of(vae, "vae", "an autoencoder")
+    wanted = autoencoder.space(vae)
     shape = tuple(latents.samples.shape)
     if len(shape) != 4 or shape[1] not in (None, wanted.channels):
         raise InputError(
             "latents", expected=f"latents (batch, {wanted.channels}, height, width)", got=str(TensorSpec(shape)),
-            fix="`vae` and `latents` must come from one model",
+            fix=ONE_MODEL,
         )  # fmt: skip
-    for name in ("channels", "downsampling", "scaling_factor", "shift_factor"):
-        if getattr(space, name) != getattr(wanted, name):
-            raise InputError(
-                "latents", expected=f"latents of a space with {name} {getattr(wanted, name)}, as the VAE's",
-                got=f"{name} {getattr(space, name)}", fix="`vae` and `latents` must come from one model",
-            )  # fmt: skip
+    _same_space("latents", vae, latents.space, ONE_MODEL)
 
 
-def _check_image(config: Mapping[str, Any], image: Image, generators: Generators | None) -> None:
-    scale, shape = _downsampling(config), tuple(image.pixels.shape)
+def check_image(vae: VaeModel, image: Image, generators: Generators | None) -> None:
+    """Refuse pictures that cannot be encoded for these images.
+
+    Raises:
+        InputError: a size that is no multiple of the downsampling, or as many pictures as there are no images.
+    """
+    config_of(vae, "vae", "an autoencoder")
+    scale, shape = autoencoder.space(vae).downsampling, tuple(image.pixels.shape)
     if len(shape) != 4 or shape[1] not in (None, 3):
         raise InputError("image", expected="a picture (batch, 3, height, width)", got=str(TensorSpec(shape)))
     height, width = shape[2:]
@@ -178,3 +152,32 @@ def _check_image(config: Mapping[str, Any], image: Image, generators: Generators
             "generators", expected=f"as many generators as pictures ({shape[0]})", got=str(len(generators)),
             fix=f"`seed_generators` with `batch_size` {shape[0]}",
         )  # fmt: skip
+
+
+def _space(vae: VaeModel, space: LatentSpace | None) -> LatentSpace:
+    """The space of the latents that a VAE makes: its own, or the given one, which must be like it."""
+    config_of(vae, "vae", "an autoencoder")
+    own = autoencoder.space(vae)
+    if space is None:
+        return own
+    if space.channels != own.channels:
+        raise InputError(
+            "vae", expected=f"an autoencoder with {space.channels} latent channels", got=f"one with {own.channels}",
+            fix="use one that was made for this model",
+        )  # fmt: skip
+    _same_space("space", vae, space, "use an autoencoder that was made for this model")
+    return space
+
+
+def _same_space(port: str, vae: VaeModel, space: LatentSpace, fix: str) -> None:
+    """Latents of one space mean the same in the other; an AutoencoderTiny is made for scaled latents of any scaling."""
+    wanted = autoencoder.space(vae)
+    names = ["channels", "downsampling"]
+    if vae.class_name != autoencoder.TINY:
+        names += ["scaling_factor", "shift_factor"]
+    for name in names:
+        if getattr(space, name) != getattr(wanted, name):
+            raise InputError(
+                port, expected=f"latents of a space with {name} {getattr(wanted, name)}, as the VAE's",
+                got=f"{name} {getattr(space, name)}", fix=fix,
+            )  # fmt: skip

@@ -34,9 +34,10 @@ def torch_generators(generators: Generators) -> list[torch.Generator]:
     """The generators as torch objects on the CPU, each in the state that the value says."""
     import torch
 
+    pretended = runtime().pretended is not None  # in a deep check, states have no content
     opened = [torch.Generator("cpu") for _ in generators.seeds]
     for index, generator in enumerate(opened):
-        if generators.states is None:
+        if generators.states is None or pretended:
             generator.manual_seed(generators.seeds[index])
         else:
             # A copy: torch 2.13 reads a row of a larger tensor at the wrong address, and crashes.
@@ -124,3 +125,57 @@ def init_noise(space: LatentSpace, generators: Generators, width: Pixels = 0, he
     rows = [torch.randn(shape, generator=generator, dtype=dtype) for generator in opened]
     noise = torch.cat(rows).to(surroundings.device)
     return Noise(Latents(noise, space), after_draws(generators, opened))
+
+
+def _infer_interpolated(first: Latents | None = None, second: Latents | None = None) -> Latents | None:
+    if first is None or second is None:
+        return second
+    _same_noise(first, second)
+    return second
+
+
+@node(category="noise", infer=_infer_interpolated)
+def interpolate_noise(first: Latents, second: Latents, amount: Annotated[float, Field(ge=0, le=1)] = 0.5) -> Latents:
+    """Noise between two noises: pictures made from it lie between those of the two seeds.
+
+    Spherical interpolation, for each image by itself: sin((1 - t) a) / sin(a) first + sin(t a) / sin(a) second, with
+    t = `amount` and a the angle between them; so it is as long as noise must be (a straight line would pass through
+    shorter ones). Source: Shoemake 1985; DDIM (arXiv:2010.02502, appendix D.5).
+
+    Args:
+        first: Standard normal noise, (batch, channels, height, width), or of one image for all.
+        second: Of the same size.
+        amount: 0 is the first, 1 the second, exactly; about 0.1 makes variations of the first.
+
+    Raises:
+        InputError: sizes or batches differ.
+    """
+    _same_noise(first, second)
+    one = first.samples.to(second.samples.device).expand_as(second.samples)
+    if amount in (0, 1):
+        return Latents(second.samples if amount else one.contiguous(), second.space)
+    return Latents(_slerp(one, second.samples, amount), second.space)
+
+
+def _slerp(one: torch.Tensor, other: torch.Tensor, amount: float) -> torch.Tensor:
+    """Spherical interpolation of the rows of a batch; straight where two point the same way."""
+    import torch
+
+    a, b = (tensor.flatten(1).double() for tensor in (one, other))
+    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    angle = torch.arccos(cosine.clamp(-1, 1))[:, None]
+    straight = torch.sin(angle) < 1e-6
+    safe = torch.where(straight, torch.ones_like(angle), angle)
+    left = torch.where(straight, torch.full_like(angle, 1 - amount), torch.sin((1 - amount) * safe) / torch.sin(safe))
+    right = torch.where(straight, torch.full_like(angle, amount), torch.sin(amount * safe) / torch.sin(safe))
+    return (left * a + right * b).to(other.dtype).reshape(other.shape)
+
+
+def _same_noise(first: Latents, second: Latents) -> None:
+    ours, theirs = tuple(first.samples.shape), tuple(second.samples.shape)
+    same = all(a is None or b is None or a == b for a, b in zip(ours[1:], theirs[1:], strict=True))
+    if not same or ours[0] not in (None, 1, theirs[0]):
+        raise InputError(
+            "first", expected=f"noise of shape {TensorSpec(theirs)}, as `second`, or of one image",
+            got=str(TensorSpec(ours)), fix="make both with the same size",
+        )  # fmt: skip

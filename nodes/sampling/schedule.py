@@ -10,11 +10,12 @@ from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node, note
 from nodes.models import families
+from nodes.models.handles import settings
 from nodes.sampling import schedulers
 from nodes.sampling.schedulers import Choice, SchedulerName
-from nodes.types import Generators, Latents, NoisePred, SchedulerConfig, Solver, Timestep, Timesteps
+from nodes.types import Generators, Latents, LatentSpace, NoisePred, SchedulerConfig, Solver, Timestep, Timesteps
 
-Steps = Annotated[int, Field(ge=1, le=1000)]
+Steps = Annotated[int, Field(ge=1, le=10_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 _UNKNOWN: Any = object()
@@ -39,9 +40,7 @@ def _choose(scheduler: SchedulerConfig, name: str) -> Choice:
     if scheduler.class_name not in schedulers.CLASSES:
         known = ", ".join(sorted(schedulers.CLASSES))
         raise InputError("scheduler", expected=f"one of {known}", got=scheduler.class_name, fix="use another model")
-    if name == "default":
-        return Choice(scheduler.class_name)
-    return schedulers.CHOICES[name]
+    return schedulers.chosen(name, scheduler.class_name, pixels=scheduler.family == families.PIXELS)
 
 
 def _first_step(steps: int, strength: float) -> int:
@@ -131,9 +130,9 @@ def make_schedule(
 
     A scheduler other than the model's own takes over the model's configuration, as
     `EulerDiscreteScheduler.from_config(pipe.scheduler.config)` does; the name sets only what it stands for (`pndm`:
-    PLMS, that is without Runge-Kutta steps; `dpmpp_2m_karras`: Karras sigmas). `ddim` and `ddpm` never clip, as
-    latents leave [-1, 1]; `set_alpha_to_one` and `timestep_spacing` stay as the model has them. As in
-    `StableDiffusionPipeline`, the model's own scheduler gets `steps_offset` 1 and `clip_sample` False.
+    PLMS, that is without Runge-Kutta steps; `dpmpp_2m_karras`: Karras sigmas). `ddim` and `ddpm` clip only for
+    models of pixels, as latents leave [-1, 1]; `set_alpha_to_one` and `timestep_spacing` stay as the model has them.
+    As in `StableDiffusionPipeline`, the model's own scheduler gets `steps_offset` 1 and `clip_sample` False.
 
     Args:
         scheduler: The scheduler that the model comes with.
@@ -155,12 +154,12 @@ def make_schedule(
     try:
         corrected = families.corrects_scheduler(scheduler.family)
         config = solvers.resolve(*own, choice.scheduler, choice.overrides, corrected=corrected)
-        settings = json.loads(config)
-        _refuse(choice.scheduler, settings, steps, first)
+        chosen = json.loads(config)
+        _refuse(choice.scheduler, chosen, steps, first)
         made = solvers.template(choice.scheduler, config, steps)
     except (ValueError, NotImplementedError) as error:
         raise InputError("name", expected=f"a scheduler for this model; {error}", got=repr(name)) from error
-    _need_generators(choice.scheduler, settings, eta, generators)
+    _need_generators(choice.scheduler, chosen, eta, generators)
     if reason := schedulers.UNSUITED.get(choice.scheduler):
         note(f"{choice.scheduler} gives pictures only with models that were trained for it: {reason}")
     begin = first * schedulers.order(choice.scheduler)
@@ -180,7 +179,8 @@ def _agree(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
     return len(one) == len(other) and all(a is None or b is None or a == b for a, b in zip(one, other, strict=True))
 
 
-def _same_shape(port: str, given: Any, what: str, wanted: Any) -> None:
+def same_shape(port: str, given: Any, what: str, wanted: Any) -> None:
+    """Refuse a tensor of another shape than that of `what`; sizes that are not known pass."""
     if not _agree(_shape(given), _shape(wanted)):
         raise InputError(port, expected=f"the shape of the {what}, {_shape(wanted)}", got=str(_shape(given)))
 
@@ -188,7 +188,8 @@ def _same_shape(port: str, given: Any, what: str, wanted: Any) -> None:
 def _check_start(solver: Solver, noise: Latents, original: Latents | None) -> None:
     _same_batch(noise.samples, solver.generators)
     if original is not None:
-        _same_shape("original", original.samples, "noise", noise.samples)
+        same_shape("original", original.samples, "noise", noise.samples)
+        _same_space(original.space, noise.space)
         if solver.scheduler in schedulers.WITHOUT_ADD_NOISE:
             raise InputError("solver", expected="a scheduler for image-to-image", got=solver.scheduler)
     elif solver.begin_index:
@@ -198,6 +199,18 @@ def _check_start(solver: Solver, noise: Latents, original: Latents | None) -> No
             got="none",
             fix="link the latents of `vae_encode`, or set `strength` to 1",
         )
+
+
+def _same_space(original: LatentSpace, wanted: LatentSpace) -> None:
+    """Refuse latents that another family's autoencoder made: of the same shape, but of another scale."""
+    for name in ("downsampling", "scaling_factor", "shift_factor"):
+        if getattr(original, name) != getattr(wanted, name):
+            raise InputError(
+                "original",
+                expected=f"latents of the noise's space, with {name} {getattr(wanted, name)}",
+                got=f"{name} {getattr(original, name)}",
+                fix="make them by `vae_encode` with the `vae` of the UNet's model, or give it that model's `space`",
+            )
 
 
 def _infer_latents(solver: Solver, noise: Latents, original: Latents | None = _UNKNOWN) -> Latents:
@@ -254,7 +267,7 @@ def _first_of(solver: Solver, timesteps: Timesteps) -> None:
 # --- scale_model_input and scheduler_step -----------------------------------------------------------------------
 
 
-def _ready(solver: Solver, timestep: Timestep) -> None:
+def check_ready(solver: Solver, timestep: Timestep) -> None:
     """Refuse a solver that is at its end or at another timestep, or whose state is not its own."""
     from nodes.sampling import solver as solvers
 
@@ -300,18 +313,42 @@ def scale_model_input(solver: Solver, latents: Latents, timestep: Timestep) -> L
     """
     from nodes.sampling import solver as solvers
 
-    _ready(solver, timestep)
+    check_ready(solver, timestep)
     scaled = solvers.scale_model_input(solver, latents.samples)
     return latents if scaled is latents.samples else Latents(scaled, latents.space)
 
 
+def check_prediction(solver: Solver, latents: Latents, noise_pred: NoisePred | None) -> None:
+    """Refuse latents or a prediction that this solver cannot step.
+
+    Raises:
+        InputError: shapes, batches or prediction types differ, or a variance that the scheduler needs is absent.
+    """
+    _same_batch(latents.samples, solver.generators)
+    if noise_pred is not None:
+        config = settings(solver.config)
+        _same_prediction(noise_pred, config)
+        _needed_variance(solver, noise_pred, config)
+        same_shape("noise_pred", noise_pred.sample, "latents", latents.samples)
+
+
 def _same_prediction(noise_pred: NoisePred, config: Mapping[str, Any]) -> None:
-    wanted = config.get("prediction_type", noise_pred.prediction_type)
+    wanted = config.get("prediction_type", "epsilon")
     if noise_pred.prediction_type != wanted:
         raise InputError(
             "noise_pred",
             expected=f"a prediction of type {wanted}, by the scheduler's configuration",
             got=noise_pred.prediction_type,
+            fix="take the UNet and the scheduler from one model",
+        )
+
+
+def _needed_variance(solver: Solver, noise_pred: NoisePred, config: Mapping[str, Any]) -> None:
+    if noise_pred.variance is None and schedulers.learned_variance(solver.scheduler, config):
+        raise InputError(
+            "noise_pred",
+            expected=f"a prediction with a variance, as the scheduler's `variance_type` is {config['variance_type']}",
+            got="one without",
             fix="take the UNet and the scheduler from one model",
         )
 
@@ -328,10 +365,7 @@ def _same_batch(latents: Any, generators: Generators | None) -> None:
 
 
 def _infer_step(solver: Solver, latents: Latents, noise_pred: NoisePred | None = None) -> Step:
-    _same_batch(latents.samples, solver.generators)
-    if noise_pred is not None:
-        _same_prediction(noise_pred, json.loads(solver.config))
-        _same_shape("noise_pred", noise_pred.sample, "latents", latents.samples)
+    check_prediction(solver, latents, noise_pred)
     return Step(latents, solver)
 
 
@@ -343,17 +377,22 @@ def scheduler_step(solver: Solver, latents: Latents, noise_pred: NoisePred, time
 
     Args:
         latents: (batch, channels, height, width), not scaled.
-        noise_pred: What the model said (after guidance), same shape.
+        noise_pred: What the model said (after guidance), same shape. Its variance is heeded by `ddpm` where the
+            configuration says that it is learned; others take no notice.
         timestep: The next one of the solver.
 
     Raises:
-        InputError: a solver at its end or at another timestep; shapes, batches or prediction types that differ.
+        InputError: a solver at its end or at another timestep; shapes, batches or prediction types that differ; a
+            scheduler that wants a learned variance (arXiv:2102.09672), of a model without.
     """
+    import torch
+
     from nodes.sampling import solver as solvers
 
-    _ready(solver, timestep)
-    _same_prediction(noise_pred, solvers.of(solver).settings)
-    _same_shape("noise_pred", noise_pred.sample, "latents", latents.samples)
-    _same_batch(latents.samples, solver.generators)
-    samples, following = solvers.step(solver, noise_pred.sample, latents.samples.to(noise_pred.sample.device))
+    check_ready(solver, timestep)
+    check_prediction(solver, latents, noise_pred)
+    prediction, config = noise_pred.sample, solvers.of(solver).settings
+    if noise_pred.variance is not None and schedulers.learned_variance(solver.scheduler, config):
+        prediction = torch.cat([prediction, noise_pred.variance], dim=1)
+    samples, following = solvers.step(solver, prediction, latents.samples.to(prediction.device))
     return Step(Latents(samples, latents.space), following)

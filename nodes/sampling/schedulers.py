@@ -22,6 +22,12 @@ SchedulerName = Literal[
 SDE = "DPMSolverSDEScheduler"
 """The one scheduler whose noise is a Brownian path, a function of the seeds, and not drawn from generators."""
 
+EDM = "EDMEulerScheduler"
+"""The one that takes the model's output for something else than its configuration says: preconditioned as in EDM."""
+
+IPNDM = "IPNDMScheduler"
+"""The one whose time runs from 1 to 0; it takes every output for v."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -35,12 +41,11 @@ _EVEN = {"use_karras_sigmas": False}
 _KARRAS = {"use_karras_sigmas": True, "use_exponential_sigmas": False, "use_beta_sigmas": False}
 _2M = {"algorithm_type": "dpmsolver++"}
 _2M_SDE = {"algorithm_type": "sde-dpmsolver++"}
-_LATENT = {"clip_sample": False}  # latents leave [-1, 1]; to clip them, the default of diffusers, is for pixels
 
 CHOICES: Mapping[str, Choice] = MappingProxyType(
     {
-        "ddim": Choice("DDIMScheduler", _LATENT),
-        "ddpm": Choice("DDPMScheduler", _LATENT),
+        "ddim": Choice("DDIMScheduler"),
+        "ddpm": Choice("DDPMScheduler"),
         "deis": Choice("DEISMultistepScheduler", {"algorithm_type": "deis", "solver_type": "logrho"}),
         "dpmpp_2m": Choice("DPMSolverMultistepScheduler", _2M | _EVEN),
         "dpmpp_2m_karras": Choice("DPMSolverMultistepScheduler", _2M | _KARRAS),
@@ -49,11 +54,11 @@ CHOICES: Mapping[str, Choice] = MappingProxyType(
         "dpmpp_sde": Choice(SDE, _EVEN),
         "dpmpp_sde_karras": Choice(SDE, _KARRAS),
         "dpmpp_singlestep": Choice("DPMSolverSinglestepScheduler", _2M),
-        "edm_euler": Choice("EDMEulerScheduler"),
+        "edm_euler": Choice(EDM),
         "euler": Choice("EulerDiscreteScheduler"),
         "euler_ancestral": Choice("EulerAncestralDiscreteScheduler"),
         "heun": Choice("HeunDiscreteScheduler"),
-        "ipndm": Choice("IPNDMScheduler"),
+        "ipndm": Choice(IPNDM),
         "kdpm2": Choice("KDPM2DiscreteScheduler"),
         "kdpm2_ancestral": Choice("KDPM2AncestralDiscreteScheduler"),
         "lcm": Choice("LCMScheduler"),
@@ -73,21 +78,21 @@ SASolver, LCM, TCD, IPNDM."""
 
 UNSUITED: Mapping[str, str] = MappingProxyType(
     {
-        "EDMEulerScheduler": "it preconditions the model's input and output as in EDM (arXiv:2206.00364)",
-        "IPNDMScheduler": "it runs its time from 1 to 0, not over the model's training timesteps",
+        EDM: "it preconditions the model's input and output as in EDM (arXiv:2206.00364)",
+        IPNDM: "it runs its time from 1 to 0, not over the model's training timesteps",
     }
 )
 """Schedulers that run with any model but give pictures only with models that were trained for them, and why."""
 
 WITHOUT_SAMPLE_PREDICTION = frozenset(
     {
-        "EDMEulerScheduler", "EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
+        EDM, "EulerAncestralDiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
         "KDPM2DiscreteScheduler", "PNDMScheduler", SDE,
     }
 )  # fmt: skip
 """Schedulers that cannot step a model which predicts the sample itself."""
 
-WITHOUT_ADD_NOISE = frozenset({"IPNDMScheduler"})
+WITHOUT_ADD_NOISE = frozenset({IPNDM})
 """Schedulers that cannot start from a picture."""
 
 _TWO_CALLS = frozenset(
@@ -99,8 +104,26 @@ _ALWAYS_DRAW = frozenset(
         "SASolverScheduler", SDE,
     }
 )  # fmt: skip
+_CLIPS_BY_DEFAULT = frozenset({"DDIMScheduler", "DDPMScheduler"})
 _WITH_ETA = frozenset({"DDIMScheduler", "TCDScheduler"})
-_OWN_SPACING = frozenset({"EDMEulerScheduler", "IPNDMScheduler", "LCMScheduler", "TCDScheduler"})
+_OWN_SPACING = frozenset({EDM, IPNDM, "LCMScheduler", "TCDScheduler"})
+
+
+def chosen(name: str, own: str, *, pixels: bool = False) -> Choice:
+    """What a name stands for in the place of a model's own scheduler.
+
+    Args:
+        name: `default` is the own one as it is.
+        own: Class of the model's own scheduler.
+        pixels: The model works on pixels. Those lie within [-1, 1], and x0-hat is clipped to it unless the model's
+            configuration says otherwise; latents leave that range, and clipping is a mere default of diffusers.
+    """
+    if name == "default":
+        return Choice(own)
+    choice = CHOICES[name]
+    if not pixels and choice.scheduler in _CLIPS_BY_DEFAULT:
+        return Choice(choice.scheduler, {**choice.overrides, "clip_sample": False})
+    return choice
 
 
 def order(scheduler: str) -> int:
@@ -113,6 +136,11 @@ def draws(scheduler: str, config: Mapping[str, Any], eta: float) -> bool:
     if scheduler in _WITH_ETA:
         return eta > 0
     return scheduler in _ALWAYS_DRAW or str(config.get("algorithm_type")).startswith("sde-")
+
+
+def learned_variance(scheduler: str, config: Mapping[str, Any]) -> bool:
+    """Whether steps need the variance that the model says (improved DDPM, arXiv:2102.09672)."""
+    return scheduler == "DDPMScheduler" and str(config.get("variance_type")).startswith("learned")
 
 
 def runge_kutta(scheduler: str, config: Mapping[str, Any]) -> bool:

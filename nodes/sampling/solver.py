@@ -142,6 +142,8 @@ def _canonical(scheduler: Any) -> str:
     """
     parameters = set(inspect.signature(type(scheduler).__init__).parameters) - {"self", "noise_sampler_seed"}
     config = {name: value for name, value in scheduler.config.items() if name in parameters}
+    if type(scheduler).__name__ != "DDPMScheduler" and str(config.get("variance_type")).startswith("learned"):
+        config["variance_type"] = None  # the steps would cut the prediction to three channels
     return json.dumps(config, sort_keys=True, default=list)
 
 
@@ -353,8 +355,8 @@ def initial(solver: Solver, noise: Tensor) -> Tensor:
 
 
 def add_noise(solver: Solver, original: Tensor, noise: Tensor) -> Tensor:
-    """Latents that a picture starts from: noised to the solver's first timestep."""
-    first = of(solver).timesteps[solver.begin_index].repeat(original.shape[0])
+    """Latents of a picture, noised to the solver's next timestep; before any step, those that a run starts from."""
+    following = of(solver).timesteps[solver.begin_index + position(solver)].repeat(original.shape[0])
     with torch.no_grad():
-        noisy: Tensor = restore(solver).add_noise(original, noise, first)
+        noisy: Tensor = restore(solver).add_noise(original, noise, following)
     return noisy

@@ -19,11 +19,12 @@ Arguments = Mapping[str, Any]
 def group(arguments: Arguments) -> Hashable:
     """Calls with equal groups may share a forward pass: same weights, same shapes but for the number of images."""
     handle: UNetModel = arguments["unet"]
-    shapes = tuple(_shapes(call) for call, _ in regions.plain(arguments))
-    return identity(handle), handle.options, handle.device, handle.dtype, shapes, arguments["timestep"].value.dtype
+    parts = tuple(shapes(call) for call, _ in regions.plain(arguments))
+    return identity(handle), handle.options, handle.device, handle.dtype, parts, arguments["timestep"].value.dtype
 
 
-def _shapes(call: Arguments) -> Hashable:
+def shapes(call: Arguments) -> Hashable:
+    """What calls without regions must share to be rows of one forward pass: names, shapes and dtypes of tensors."""
     tensors = (call["latents"].samples, *unet_inputs.tensors(call["conditioning"]).values())
     names = tuple(unet_inputs.tensors(call["conditioning"]))
     return names, tuple((tuple(t.shape[1:]), t.dtype) for t in tensors)
@@ -48,6 +49,7 @@ def infer(
     conditioning: Conditioning | None = None,
 ) -> NoisePred | None:
     """The prediction's shape is that of the latents; refuses what the UNet's configuration does not allow."""
+    regions.check(conditioning)
     if unet is not None:
         unet_inputs.check(unet, latents, conditioning)
     if unet is None or latents is None:
@@ -93,7 +95,7 @@ def _predict(calls: Sequence[Arguments]) -> list[NoisePred]:
     rows = [(index, plain, region) for index, call in enumerate(calls) for plain, region in regions.plain(call)]
     alike: dict[Hashable, list[int]] = {}
     for position, (_, plain, _) in enumerate(rows):
-        alike.setdefault(_shapes(plain), []).append(position)
+        alike.setdefault(shapes(plain), []).append(position)
     samples: dict[int, torch.Tensor] = {}
     for positions in alike.values():
         samples.update(zip(positions, _forward([rows[position][1] for position in positions]), strict=True))
@@ -119,20 +121,20 @@ def _forward(calls: Sequence[Arguments]) -> list[torch.Tensor]:
     handle: UNetModel = calls[0]["unet"]
     dtype = weights.torch_dtype(handle.dtype)  # `module.dtype` would go through all parameters
     with weights.use(handle) as module, torch.no_grad():
-        samples = module(**_module_inputs(handle, calls, dtype), return_dict=False)[0]
+        samples = module(**module_inputs(handle, calls, dtype), return_dict=False)[0]
     rows = list(samples.split([len(call["latents"].samples) for call in calls]))
     if len(rows) > 1:  # each value on its own memory: one that is kept must not keep the others
         rows = [part.clone() for part in rows]
     return rows
 
 
-def _module_inputs(handle: UNetModel, calls: Sequence[Arguments], dtype: torch.dtype) -> dict[str, Any]:
+def module_inputs(handle: UNetModel, calls: Sequence[Arguments], dtype: torch.dtype) -> dict[str, Any]:
     """The arguments of the module's `forward` for the rows of all calls."""
     device, config = handle.device, settings(handle.config)
     fields = {name: _gather(calls, name, device, dtype) for name in unet_inputs.tensors(calls[0]["conditioning"])}
-    sample = _join([call["latents"].samples.to(device, dtype) for call in calls])
+    sample = join([call["latents"].samples.to(device, dtype) for call in calls])
     inputs: dict[str, Any] = {
-        "sample": sample if "concat" not in fields else _join([sample, fields["concat"]], dim=1),
+        "sample": sample if "concat" not in fields else join([sample, fields["concat"]], dim=1),
         "timestep": _timesteps(calls, device),
     }
     if unet_inputs.takes_context(handle):
@@ -164,16 +166,17 @@ def _gather(calls: Sequence[Arguments], field: str, device: str, dtype: torch.dt
         tensor = unet_inputs.tensors(call["conditioning"])[field]
         floating = tensor.is_floating_point() and field != "time_ids"  # sizes keep their precision until embedded
         tensor = tensor.to(device, dtype) if floating else tensor.to(device)
-        parts.append(_repeat(tensor, len(call["latents"].samples)))
-    return _join(parts)
+        parts.append(repeat(tensor, len(call["latents"].samples)))
+    return join(parts)
 
 
-def _repeat(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+def repeat(tensor: torch.Tensor, rows: int) -> torch.Tensor:
     """A tensor made for one image, for `rows` images."""
     return tensor if len(tensor) == rows else tensor.repeat(rows, *[1] * (tensor.dim() - 1))
 
 
-def _join(parts: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+def join(parts: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """Tensors as one; a single one as it is."""
     import torch
 
     return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=dim)

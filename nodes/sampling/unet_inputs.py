@@ -23,7 +23,10 @@ SEVERAL = ("image_embeds", "residuals", "features")
 SIZES_AND_CROPS = 6
 """Numbers in SDXL's time_ids: original height and width, crop top and left, target height and width."""
 
-SAME_MODEL = "text encoder and UNet must come from models that were trained together"
+FEWEST_CONCAT = 3
+"""Channels that a condition beside the latents has at least: those of a low-resolution image."""
+
+SAME_MODEL = "encoder and UNet must come from models that were trained together"
 
 
 def tensors(conditioning: Conditioning) -> dict[str, Any]:
@@ -62,6 +65,8 @@ def _check_plain(unet: UNetModel, config: Config, latents: Latents | None, condi
         )  # fmt: skip
     _check_vector(config, conditioning)
     _check_residuals(config, conditioning)
+    _check_features(config, latents, conditioning)
+    _check_image_embeds(config, conditioning)
     if latents is not None:
         _check_channels(config, latents, conditioning)
         _check_batch(latents, conditioning)
@@ -91,6 +96,35 @@ def residual_count(config: Config) -> int:
     layers = config.get("layers_per_block", 2)
     each: list[int] = list(layers) if isinstance(layers, (list, tuple)) else [layers] * blocks
     return sum(each, start=blocks)
+
+
+def residual_shapes(config: Config, height: int | None, width: int | None) -> list[tuple[int, int | None, int | None]]:
+    """Channels, height and width of each skip connection of the down blocks, then of the middle block."""
+    channels = [int(number) for number in config.get("block_out_channels", (320, 640, 1280, 1280))]
+    layers = config.get("layers_per_block", 2)
+    each = list(layers) if isinstance(layers, (list, tuple)) else [layers] * len(channels)
+    found = [(channels[0], height, width)]
+    for level, (number, count) in enumerate(zip(channels, each, strict=True)):
+        found += [(number, height, width)] * count
+        if level < len(channels) - 1:
+            height, width = (None if side is None else (side + 1) // 2 for side in (height, width))
+            found.append((number, height, width))
+    return [*found, (channels[-1], height, width)]
+
+
+def feature_shapes(config: Config, height: int | None, width: int | None) -> list[tuple[int, int | None, int | None]]:
+    """Channels, height and width of what a T2I-Adapter adds to each down block: before its downsampling where the
+    block has cross-attention, else after it.
+    """
+    channels = [int(number) for number in config.get("block_out_channels", (320, 640, 1280, 1280))]
+    kinds = config.get("down_block_types") or ["CrossAttnDownBlock2D"] * (len(channels) - 1) + ["DownBlock2D"]
+    found = []
+    for level, (number, kind) in enumerate(zip(channels, kinds, strict=True)):
+        before, last = (height, width), level == len(channels) - 1
+        if not last:
+            height, width = (None if side is None else (side + 1) // 2 for side in before)
+        found.append((number, *before) if "CrossAttn" in kind else (number, height, width))
+    return found
 
 
 def same(size: int | None, wanted: int | None) -> bool:
@@ -145,7 +179,8 @@ def _check_text_time(config: Config, conditioning: Conditioning) -> None:
         absent = " and ".join(f"`{n}`" for n in ("vector", "time_ids") if getattr(conditioning, n) is None)
         raise InputError(
             "conditioning", expected="pooled text (`vector`) and sizes and crops (`time_ids`), as SDXL's UNet takes",
-            got=f"a conditioning without {absent}", fix="`encode_text` alone is not enough for this UNet",
+            got=f"a conditioning without {absent}",
+            fix="`encode_text` with SDXL's text encoders gives the vector, `add_sizes` the numbers",
         )  # fmt: skip
     shape = tuple(conditioning.time_ids.shape)
     if len(shape) != 2:
@@ -157,7 +192,7 @@ def _check_text_time(config: Config, conditioning: Conditioning) -> None:
     if not same(tuple(conditioning.vector.shape)[1], width):
         raise InputError(
             "conditioning", expected=f"a vector (batch, {width}) beside {shape[1]} time_ids",
-            got=_say(conditioning.vector.shape), fix=SAME_MODEL,
+            got=_say(conditioning.vector.shape), fix=f"link this UNet to `add_sizes`, too; {SAME_MODEL}",
         )  # fmt: skip
 
 
@@ -182,6 +217,44 @@ def _check_residuals(config: Config, conditioning: Conditioning) -> None:
             "conditioning", expected=f"{wanted} residuals ({wanted - 1} skip connections and the middle block)",
             got=str(len(conditioning.residuals)), fix="the control model must fit this UNet",
         )  # fmt: skip
+    for residual, (channels, _, _) in zip(conditioning.residuals, residual_shapes(config, None, None), strict=True):
+        if not same(tuple(residual.shape)[1], channels):
+            raise InputError(
+                "conditioning", expected=f"residuals of {channels} channels", got=_say(residual.shape),
+                fix="the control model must fit this UNet",
+            )  # fmt: skip
+
+
+def _check_features(config: Config, latents: Latents | None, conditioning: Conditioning) -> None:
+    sides = (None, None) if latents is None else tuple(latents.samples.shape)[-2:]
+    wanted = feature_shapes(config, *sides)
+    given = [tuple(feature.shape)[1:] for feature in conditioning.features or ()]
+    for ours, theirs in zip(wanted, given, strict=False):
+        if not all(same(a, b) for a, b in zip(ours, theirs, strict=True)):
+            raise InputError(
+                "conditioning", expected=f"features of shape {', '.join(map(_say, wanted))}, one for each down block",
+                got=", ".join(map(_say, given)),
+                fix="the T2I-Adapter must fit this UNet, and its picture be as large as the one to be made",
+            )  # fmt: skip
+
+
+def _check_image_embeds(config: Config, conditioning: Conditioning) -> None:
+    """One for each IP-Adapter: (batch, pictures, width), or (batch, pictures, tokens, width) for its `states`."""
+    adapters, given = config.get("ip_adapters", ()), conditioning.image_embeds or ()
+    if len(given) != len(adapters):
+        raise InputError(
+            "conditioning", expected=f"{len(adapters)} `image_embeds`, as many as the UNet has IP-Adapters",
+            got=str(len(given)), fix="`encode_image_embedding` adds one (also to the negative conditioning), "
+            "`load_ip_adapter` makes a UNet that takes them",
+        )  # fmt: skip
+    for embedded, (takes, width, _) in zip(given, adapters, strict=True):
+        shape = tuple(embedded.shape)
+        wanted = "(batch, pictures, width)" if takes == "embedding" else "(batch, pictures, tokens, width)"
+        if len(shape) != wanted.count(",") + 1 or not same(shape[-1], width):
+            raise InputError(
+                "conditioning", expected=f"`image_embeds` {wanted} of width {width}", got=_say(shape),
+                fix="use the image encoder that is published with the adapter",
+            )  # fmt: skip
 
 
 def _check_channels(config: Config, latents: Latents, conditioning: Conditioning) -> None:
@@ -208,10 +281,11 @@ def _check_channels(config: Config, latents: Latents, conditioning: Conditioning
 
 
 def _channels_help(absent: int) -> str:
-    if absent > 0:
+    if absent >= FEWEST_CONCAT:
         return (
-            f"this UNet wants {absent} channels more: a conditioning with `concat` (a mask and a masked image, for an "
-            "inpainting model)"
+            f"this UNet wants {absent} channels more: a conditioning with `concat` (mask and masked picture for "
+            "inpainting, by `encode_masked_image` and `add_concat`; the small picture for super-resolution, the map "
+            "for semantic synthesis)"
         )
     return "make the latents with the `latent_space` and the `vae` of this UNet's model"
 

@@ -66,7 +66,7 @@ def test_shapes_are_those_of_the_run(model: str, steps: int, batch: int, size: i
     assert found["denoise.loop.step"].outputs["latents"] == str(tuple(made["latents"].samples.shape))
     assert found["denoise.loop.cond"].calls == steps
     assert {path for path, row in found.items() if row.traced} == {
-        "positive", "negative", "denoise.loop.cond", "denoise.loop.uncond", "image",
+        "text", "negative_text", "positive", "negative", "denoise.loop.cond", "denoise.loop.uncond", "image",
     }  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def test_operations_are_those_that_torch_counts(model: str) -> None:
     assert found["image"].flops == counted(pipeline.vae.decoder, latents) + counted(
         pipeline.vae.post_quant_conv, latents
     )
-    assert found["positive"].flops == counted(pipeline.text_encoder, torch.zeros(1, 77, dtype=torch.long))
+    assert found["text"].flops == counted(pipeline.text_encoder, torch.zeros(1, 77, dtype=torch.long))
 
 
 def test_memory_is_that_of_the_models_and_of_what_is_alive(model: str) -> None:
@@ -97,7 +97,7 @@ def test_memory_is_that_of_the_models_and_of_what_is_alive(model: str) -> None:
         return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
     text, all_ = size(pipeline.text_encoder), size(pipeline.text_encoder) + size(pipeline.unet)
-    assert text < found["positive"].bytes < all_
+    assert text < found["text"].bytes < all_
     assert all_ < found["denoise.loop.cond"].bytes < all_ + 2**20
     image = 3 * 32 * 32 * 4
     assert all_ + size(pipeline.vae.decoder) + image < found["image"].bytes

@@ -12,7 +12,6 @@ from nodes.models.handles import settings
 from nodes.types import ModelHandle
 
 
-
 def parts(path: str) -> dict[str, Any]:
     """The parts of `random:sd15` (say) as diffusers and transformers objects, by their names in a pipeline."""
     loaded = loading.load_model(path)

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 
 from nodes import resources
 from nodes.sampling.schedulers import SchedulerName
@@ -113,6 +114,48 @@ def test_a_prompt_longer_than_the_text_encoder_takes(engine, model):
     assert torch.equal(found.image.pixels, expected.pixels)
 
 
+@pytest.mark.parametrize("weighting", [False, True])
+def test_chunks_and_weights_equal_the_pipeline_given_the_embeddings(engine, model, weighting):
+    """A pipeline reads neither, but takes embeddings: each chunk of 75 words encoded by the pipeline itself, and the
+    weight laid on by hand.
+    """
+    pipeline, folder = model()
+    words = tiny.long_prompt(150).split(" ")
+    with torch.no_grad():
+        parts = [pipeline.encode_prompt(" ".join(words[k : k + 75]), "cpu", 1, False)[0] for k in (0, 75)]
+        empty = pipeline.encode_prompt("", "cpu", 1, False)[0]
+    if weighting:
+        heavy = parts[1].clone()
+        heavy[:, 4] *= 1.5  # the start token and three words come before
+        parts[1] = heavy * (parts[1].mean() / heavy.mean())
+        words[78] = f"({words[78]}:1.5)"
+    made = StableDiffusionPipeline(
+        **{part: getattr(pipeline, part) for part in ("vae", "text_encoder", "tokenizer", "unet", "scheduler")},
+        safety_checker=None, feature_extractor=None, image_encoder=None, requires_safety_checker=False,
+    )  # fmt: skip
+    made.set_progress_bar_config(disable=True)
+    expected = made(
+        prompt_embeds=torch.cat(parts, dim=1), negative_prompt_embeds=torch.cat([empty, empty], dim=1),
+        generator=oracle.generators([9]), num_inference_steps=STEPS, guidance_scale=7.5, output_type="latent",
+    ).images  # fmt: skip
+    found = engine.run(
+        workflow("txt2img"), model=folder, prompt=" ".join(words), chunks=2, weighting=weighting, seed=9, steps=STEPS,
+        guidance_scale=7.5,
+    ).latents.samples  # fmt: skip
+    cut = engine.run(
+        workflow("txt2img"),
+        model=folder,
+        prompt=" ".join(words[:75]),
+        chunks=2,
+        seed=9,
+        steps=STEPS,
+        guidance_scale=7.5,
+    ).latents.samples
+    # Two chunks share a forward pass of the text encoder: its last bits are those of another batch size.
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+    assert (found - cut).abs().max() > 0.01
+
+
 @pytest.mark.parametrize(("name", "steps"), [("default", 20), ("dpmpp_2m_karras", 4), ("euler_ancestral", 4)])
 def test_the_embedded_model(engine, emoji, name, steps):
     """With the workflow's own defaults for all else, as a newcomer runs it."""
@@ -125,7 +168,5 @@ def test_the_embedded_model(engine, emoji, name, steps):
 
 @pytest.fixture(scope="module")
 def emoji():
-    from diffusers import StableDiffusionPipeline
-
     made = StableDiffusionPipeline.from_pretrained(resources.model_folder("emoji"), local_files_only=True)
     return made.to(torch.float32)

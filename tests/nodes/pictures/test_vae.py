@@ -13,7 +13,9 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 
 from graphcore import InputError, TensorSpec
-from nodes import load_model, vae_decode, vae_encode
+from nodes import load_model, load_vae, vae_decode, vae_encode
+from nodes.models import patches, weights
+from nodes.pictures import autoencoder
 from nodes.types import Generators, Image, Latents, LatentSpace
 from tests.nodes import tiny
 from tests.nodes.conftest import TinyModel
@@ -49,7 +51,7 @@ def test_decode_of_the_embedded_model_is_the_pipelines(tiny_model: TinyModel) ->
     from diffusers import AutoencoderKL
 
     model = load_model()
-    module = AutoencoderKL.from_pretrained(model.vae.folder, local_files_only=True, torch_dtype=torch.float32)
+    module = AutoencoderKL.from_pretrained(model.vae.source, local_files_only=True, torch_dtype=torch.float32)
     latents = _latents(model.latent_space, 1, 4, 16, 16)
     with torch.no_grad():
         raw = module.decode(latents.samples / module.config.scaling_factor, return_dict=False)[0]
@@ -129,13 +131,13 @@ def test_a_vae_that_overflows_in_half_precision_runs_in_float32(
     model = load_model(tiny.save(pipeline, tmp_path))
     handle = replace(model.vae, dtype=dtype)
     seen: list[torch.dtype] = []
-    decode = vae._decode
+    decode = autoencoder.decode_rows
 
-    def watched(module: Any, samples: torch.Tensor) -> torch.Tensor:
+    def watched(module: Any, samples: torch.Tensor, *more: Any, **options: Any) -> torch.Tensor:
         seen.extend([module.dtype, samples.dtype])
-        return decode(module, samples)  # type: ignore[no-any-return]
+        return decode(module, samples, *more, **options)
 
-    monkeypatch.setattr(vae, "_decode", watched)
+    monkeypatch.setattr(autoencoder, "decode_rows", watched)
     latents = _latents(model.latent_space, 1, 4, 16, 16)
     half = Latents(latents.samples.to(getattr(torch, dtype)), latents.space)
     assert vae_decode(handle, half).pixels.dtype == torch.float32
@@ -159,7 +161,7 @@ def test_short_memory_decodes_one_by_one(tiny_model: TinyModel, monkeypatch: pyt
             return pipeline.vae.decode(samples, return_dict=return_dict)
 
     with torch.no_grad():
-        pixels = vae._decode(Small(), latents.samples / model.latent_space.scaling_factor)
+        pixels = autoencoder.decode_rows(Small(), latents.samples / model.latent_space.scaling_factor, Small)
     assert torch.equal((pixels * 0.5 + 0.5).clamp(0, 1), torch.cat(alone))
 
 
@@ -216,3 +218,108 @@ def test_pixels_stay_within_0_and_1(tiny_model: TinyModel) -> None:
     latents = _latents(model.latent_space, 1, 4, 16, 16)
     pixels = vae_decode(model.vae, replace(latents, samples=latents.samples * 1e3)).pixels.numpy()
     assert np.all((pixels >= 0) & (pixels <= 1))
+
+
+def test_a_pixel_space_only_changes_the_range() -> None:
+    """As `DDPMPipeline` does: (x / 2 + 0.5) clamped; nothing is drawn."""
+    model = load_model("random:ddpm")
+    image = _picture(1, 3, 20, 12)
+    encoded = vae_encode(model.vae, image, Generators((1, 2)))
+    assert torch.equal(encoded.latents.samples, (2 * image.pixels - 1).repeat(2, 1, 1, 1))
+    _nothing_drawn(encoded.generators)
+    latents = Latents(3 * _latents(model.latent_space, 1, 3, 20, 12).samples, model.latent_space)
+    assert torch.equal(vae_decode(model.vae, latents).pixels, (latents.samples / 2 + 0.5).clamp(0, 1))
+
+
+def _nothing_drawn(generators: Generators) -> None:
+    assert generators.states is not None
+    for seed, state in zip(generators.seeds, generators.states, strict=True):
+        assert torch.equal(state, torch.Generator().manual_seed(seed).get_state())
+
+
+def test_a_vq_model_quantises_and_draws_nothing() -> None:
+    """As `LDMSuperResolutionPipeline` decodes: `vqvae.decode(latents)`, clamped."""
+    model = load_model("random:ldm_super_resolution")
+    latents, image = _latents(model.latent_space, 2, 3, 8, 6), _picture(1, 3, 32, 24)
+    with weights.use(model.vae) as module, torch.no_grad():
+        expected = module.decode(latents.samples).sample.clamp(-1, 1) / 2 + 0.5
+        encoding = module.encode((2 * image.pixels - 1).to(memory_format=LAYOUT)).latents
+        unquantised = module.decode(latents.samples, force_not_quantize=True).sample.clamp(-1, 1) / 2 + 0.5
+    pixels = vae_decode(model.vae, latents).pixels
+    assert torch.equal(pixels, expected)
+    assert not torch.equal(pixels, unquantised)
+    encoded = vae_encode(model.vae, image, Generators((0,)))
+    assert torch.equal(encoded.latents.samples, encoding)
+    assert encoded.latents.space.scaling_factor == 1
+    _nothing_drawn(encoded.generators)
+
+
+def test_a_tiny_autoencoder_takes_the_latents_of_any_scaling() -> None:
+    """Its latents are the scaled ones: no factor is applied, whatever the space says."""
+    sd, tiny_vae = load_model("random:sd15").latent_space, load_vae("random:taesd")
+    latents, image = _latents(sd, 1, 4, 16, 16), _picture(1, 3, 32, 32)
+    with weights.use(tiny_vae) as module, torch.no_grad():
+        decoded = module.decode(latents.samples).sample
+        encoding = module.encode((2 * image.pixels - 1).to(memory_format=LAYOUT)).latents
+    assert torch.equal(vae_decode(tiny_vae, latents).pixels, (decoded / 2 + 0.5).clamp(0, 1))
+    encoded = vae_encode(tiny_vae, image, Generators((0,)), space=sd)
+    assert torch.equal(encoded.latents.samples, encoding)
+    assert encoded.latents.space is sd
+    assert vae.infer_encode(tiny_vae, image, Generators((0,)), sd).latents.space is sd
+
+
+def test_an_autoencoder_of_another_space_is_refused() -> None:
+    model, other = load_model("random:sdxl"), load_model("random:sd15").vae
+    image, generators = _picture(1, 3, 32, 32), Generators((0,))
+    for call in (vae_encode, vae.infer_encode):
+        with pytest.raises(InputError, match=r"scaling_factor 0.18215.*got scaling_factor 0.13025"):
+            call(other, image, generators, model.latent_space)
+        with pytest.raises(InputError, match="3 latent channels"):
+            call(other, image, generators, load_model("random:ldm_class").latent_space)
+
+
+def test_the_mean_of_the_posterior_draws_nothing() -> None:
+    model, image = load_model("random:sd15"), _picture(1, 3, 32, 32)
+    generators = Generators((0, 1))
+    encoded = vae_encode(model.vae, image, generators, sample=False)
+    with weights.use(model.vae) as module, torch.no_grad():
+        posterior = module.encode((2 * image.pixels - 1).to(memory_format=LAYOUT)).latent_dist
+    assert torch.equal(encoded.latents.samples, (0.18215 * posterior.mean).repeat(2, 1, 1, 1))
+    assert encoded.generators is generators
+
+
+def test_tiles_are_those_of_diffusers_and_leave_the_shared_module_alone() -> None:
+    model = load_model("random:sd15")
+    latents, image = _latents(model.latent_space, 1, 4, 40, 24), _picture(1, 3, 80, 48)
+    with weights.use(model.vae) as module, torch.no_grad():
+        oracle = patches.copy_modules(module)
+        oracle.enable_tiling()
+        decoded = oracle.decode(latents.samples / 0.18215).sample
+        posterior = oracle.encode((2 * image.pixels - 1).to(memory_format=LAYOUT)).latent_dist
+        tiled = vae_decode(model.vae, latents, tiled=True).pixels
+        encoded = vae_encode(model.vae, image, Generators((4,)), tiled=True).latents.samples
+        assert not module.use_tiling
+    assert torch.equal(tiled, (decoded / 2 + 0.5).clamp(0, 1))
+    assert torch.equal(encoded, 0.18215 * posterior.sample(torch.Generator().manual_seed(4)))
+    assert not torch.equal(tiled, vae_decode(model.vae, latents).pixels)
+
+
+def test_memory_too_short_for_one_image_decodes_in_tiles() -> None:
+    class Full:
+        def decode(self, samples: torch.Tensor, return_dict: bool) -> Any:
+            raise torch.OutOfMemoryError("no room")
+
+    class Tiles:
+        def decode(self, samples: torch.Tensor, return_dict: bool) -> Any:
+            assert len(samples) == 1
+            return (samples + 1,)
+
+    samples = torch.rand(3, 4, 2, 2)
+    assert torch.equal(autoencoder.decode_rows(Full(), samples, Tiles), samples + 1)
+
+
+def test_what_has_no_tiles_says_so() -> None:
+    model = load_model("random:ldm_super_resolution")
+    with pytest.raises(InputError, match=r"AutoencoderKL.*got VQModel") as caught:
+        vae_decode(model.vae, _latents(model.latent_space, 1, 3, 8, 8), tiled=True)
+    assert caught.value.port == "tiled"

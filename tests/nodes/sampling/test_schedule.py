@@ -48,7 +48,7 @@ def live(scheduler: SchedulerConfig, name: str, seeds: list[int]) -> Any:
 def constructed(own_class: str, config: str, name: str, seeds: tuple[int, ...]) -> Any:
     """Never stepped; remembered because some constructors take a third of a second."""
     own = getattr(diffusers, own_class).from_config(json.loads(config))
-    choice = schedulers.CHOICES[name]
+    choice = schedulers.chosen(name, own_class)
     seeded = {"noise_sampler_seed": list(seeds)} if choice.scheduler == schedulers.SDE else {}
     return getattr(diffusers, choice.scheduler).from_config(own.config, **choice.overrides, **seeded)
 

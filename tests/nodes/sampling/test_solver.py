@@ -55,7 +55,7 @@ def live(scheduler: SchedulerConfig, name: str, seeds: list[int]) -> Any:
 def constructed(own_class: str, config: str, name: str, seeds: tuple[int, ...]) -> Any:
     """Never stepped; remembered because some constructors take a third of a second."""
     own = getattr(diffusers, own_class).from_config(json.loads(config))
-    choice = schedulers.Choice(own_class) if name == "default" else schedulers.CHOICES[name]
+    choice = schedulers.chosen(name, own_class)
     seeded = {"noise_sampler_seed": list(seeds)} if choice.scheduler == schedulers.SDE else {}
     return getattr(diffusers, choice.scheduler).from_config(own.config, **choice.overrides, **seeded)
 
@@ -255,9 +255,10 @@ def test_configuration_is_that_of_a_pipeline(name: str, setting: dict[str, Any])
     config = {**STABLE_DIFFUSION, "_class_name": "DDIMScheduler", "prediction_type": "epsilon", **setting}
     own = diffusers.DDIMScheduler.from_config(config)
     own._internal_dict = FrozenDict({**own.config, "steps_offset": 1, "clip_sample": False})
-    choice = schedulers.CHOICES.get(name, schedulers.Choice("DDIMScheduler"))
+    choice = schedulers.chosen(name, "DDIMScheduler")
     expected = getattr(diffusers, choice.scheduler).from_config(own.config).config
-    resolved = json.loads(solvers.resolve("DDIMScheduler", json.dumps(config), choice.scheduler, choice.overrides))
+    given = "DDIMScheduler", json.dumps(config), choice.scheduler, choice.overrides
+    resolved = json.loads(solvers.resolve(*given, corrected=True))
     assert resolved == {key: expected[key] for key in resolved}
     assert resolved.get("clip_sample", False) is False
     assert resolved["steps_offset"] == 1
