@@ -64,9 +64,9 @@ def test_shapes_are_those_of_the_run(model: str, steps: int, batch: int, size: i
             if path not in ("schedule", "generators"):  # these have no tensors before they are used
                 assert said == deep.shape(value), name
     assert found["denoise.loop.step"].outputs["latents"] == str(tuple(made["latents"].samples.shape))
-    assert found["denoise.loop.cond"].calls == steps
+    assert found["denoise.loop.predict.cond"].calls == steps
     assert {path for path, row in found.items() if row.traced} == {
-        "text", "negative_text", "positive", "negative", "denoise.loop.cond", "denoise.loop.uncond", "image",
+        "text", "negative_text", "positive", "negative", "denoise.loop.predict.cond", "denoise.loop.predict.uncond", "image",
     }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_operations_are_those_that_torch_counts(model: str) -> None:
     found = rows(Workflow.load(WORKFLOWS / "txt2img.json"), model=model, batch_size=2)
     pipeline = tiny.tiny_pipeline()
     latents, context = torch.zeros(2, 4, 16, 16), torch.zeros(2, 77, tiny.WIDTH)
-    assert found["denoise.loop.cond"].flops == counted(pipeline.unet, latents, 5, context)
+    assert found["denoise.loop.predict.cond"].flops == counted(pipeline.unet, latents, 5, context)
     assert found["image"].flops == counted(pipeline.vae.decoder, latents) + counted(
         pipeline.vae.post_quant_conv, latents
     )
@@ -98,16 +98,16 @@ def test_memory_is_that_of_the_models_and_of_what_is_alive(model: str) -> None:
 
     text, all_ = size(pipeline.text_encoder), size(pipeline.text_encoder) + size(pipeline.unet)
     assert text < found["text"].bytes < all_
-    assert all_ < found["denoise.loop.cond"].bytes < all_ + 2**20
+    assert all_ < found["denoise.loop.predict.cond"].bytes < all_ + 2**20
     image = 3 * 32 * 32 * 4
     assert all_ + size(pipeline.vae.decoder) + image < found["image"].bytes
 
 
 def test_without_guidance_half_of_the_work_is_not_reported(model: str) -> None:
     found = rows(Workflow.load(WORKFLOWS / "txt2img.json"), model=model, guidance_scale=1.0)
-    assert "denoise.loop.cond" in found
-    assert "denoise.loop.uncond" not in found
-    assert "denoise.loop.guided" not in found
+    assert "denoise.loop.predict.cond" in found
+    assert "denoise.loop.predict.uncond" not in found
+    assert "denoise.loop.predict.guided" not in found
 
 
 @pytest.mark.parametrize("name", sorted(file.name for file in WORKFLOWS.glob("*.json")))
@@ -174,7 +174,7 @@ def test_a_wrong_context_that_only_the_code_knows_is_found(model: str) -> None:
     with pytest.raises(CheckFailed) as caught:
         deep.check(workflow, registry, {"model": model})
     [problem] = caught.value.problems
-    assert (problem.code, problem.node, problem.port) == ("model", "denoise.loop.cond", "conditioning")
+    assert (problem.code, problem.node, problem.port) == ("model", "denoise.loop.predict.cond", "conditioning")
     assert str(tiny.WIDTH) in problem.expected
 
 
@@ -202,7 +202,7 @@ def test_what_cannot_run_without_content_is_left_out(model: str, name: str) -> N
     found = {row.node: row for row in deep.check(workflow, registry, {"model": model})}
     assert not found["odd"].traced
     assert found["odd"].outputs == {"output": "?"}
-    assert found["denoise.loop.cond"].traced
+    assert found["denoise.loop.predict.cond"].traced
 
 
 # -- Stable Diffusion 1.5, of which there are only the configurations ------------------------------------------------
@@ -261,7 +261,7 @@ def weightless(folder: Path) -> str:
 
 def test_stable_diffusion_is_checked_without_its_weights(tmp_path: Path) -> None:
     found = rows(Workflow.load(WORKFLOWS / "txt2img.json"), model=weightless(tmp_path))
-    unet, image = found["denoise.loop.cond"], found["image"]
+    unet, image = found["denoise.loop.predict.cond"], found["image"]
     assert unet.outputs == {"output": "(1, 4, 64, 64)"}
     assert image.outputs == {"output": "(1, 3, 512, 512)"}
     assert found["positive"].outputs == {"output": "(1, 77, 768)"}

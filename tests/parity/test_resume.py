@@ -50,7 +50,7 @@ def whole(tmp_path_factory) -> dict[str, torch.Tensor]:
     return load_file(folder / "picture")
 
 
-@pytest.mark.parametrize("node", ["denoise.loop[6].uncond", "denoise.loop[6].step"])
+@pytest.mark.parametrize("node", ["denoise.loop[6].predict.uncond", "denoise.loop[6].step"])
 def test_a_killed_run_goes_on_at_its_step(tmp_path, whole, node):
     """Killed during a UNet call, that one call is repeated (both predictions of guidance are one call); killed
     between two, none.
@@ -73,7 +73,7 @@ def test_a_run_killed_again_and_again_ends(tmp_path, whole):
     cache, out = tmp_path / "cache", tmp_path / "picture"
     finished: list[str] = []
     for step in (3, 5, 10, None):
-        done = life(cache, out, die_at=None if step is None else f"denoise.loop[{step}].uncond")
+        done = life(cache, out, die_at=None if step is None else f"denoise.loop[{step}].predict.uncond")
         finished += lines(done, "finished")
     assert len(finished) == len(set(finished)) == 2 * STEPS
     for name, tensor in load_file(out).items():
@@ -110,7 +110,7 @@ def test_another_guidance_reuses_what_does_not_depend_on_it(cache):
     calls, _, events = run(cache, guidance_scale=5.0)
     assert calls == 2 * (STEPS - 1)
     reused = {event.node for event in events if event.event == "cached" and event.type == "stepgraph/unet"}
-    assert reused == {"denoise.loop[0].cond", "denoise.loop[0].uncond"}
+    assert reused == {"denoise.loop[0].predict.cond", "denoise.loop[0].predict.uncond"}
 
 
 def test_another_negative_prompt_reuses_the_first_prediction(cache):

@@ -142,7 +142,7 @@ def picture(family: str, names: tuple[str, ...], scales: tuple[float, ...], *, e
         expected = latents(made, ip_adapter_image_embeds=given)
     else:
         expected = latents(made, ip_adapter_image=[shown] * len(names))
-    inputs = {"image": str(PICTURE), "ip_adapter": f"random:{names[0]}", "scale": scales[0]}
+    inputs = {"image": str(PICTURE), "ip_adapter": f"random:{names[0]}", "ip_adapter_scale": scales[0]}
     return difference(_with_adapters(names[1:], scales[1:]), family, expected, **inputs)
 
 

@@ -127,12 +127,12 @@ def _with_second(start: float, end: float, scale: float) -> Workflow:
     outer = loop["nodes"]["loop"]
     outer["inputs"]["second"] = {"from": "inputs.second"}
     body = outer["body"]["nodes"]
-    for half, first in (("cond", "controlled"), ("uncond", "controlled_negative")):
+    for half, first in (("positive", "controlled"), ("negative", "controlled_negative")):
         call = json.loads(json.dumps(body[first]))
         own = {"controlnet": {"from": "inputs.second"}, "conditioning": {"from": first}}
         call["inputs"] |= own | {"scale": scale, "start": start, "end": end}
         body[f"{first}_again"] = call
-        body[half]["inputs"]["conditioning"] = {"from": f"{first}_again"}
+        body["predict"]["inputs"][half] = {"from": f"{first}_again"}
     (_folder() / "denoise_two.json").write_text(json.dumps(loop))
     whole = json.loads((shipped / "controlnet.json").read_text())
     whole["nodes"]["second"] = {"type": "load_controlnet", "inputs": {"path": SECOND}}
