@@ -19,12 +19,13 @@ from nodes.conditioning.semantic_map import encode_semantic_map, load_label_map,
 from nodes.conditioning.sizes import add_sizes
 from nodes.conditioning.store import load_conditioning, save_conditioning
 from nodes.conditioning.text import encode_text, tokenize
+from nodes.models.adapters.ip_adapter import load_ip_adapter
+from nodes.models.adapters.lora import load_lora
+from nodes.models.adapters.textual_inversion import load_textual_inversion
 from nodes.models.control import load_controlnet, load_t2i_adapter
 from nodes.models.image_encoder import load_image_encoder
-from nodes.models.ip_adapter import load_ip_adapter
 from nodes.models.loading import load_model, load_vae
-from nodes.models.lora import load_lora
-from nodes.models.textual_inversion import load_textual_inversion
+from nodes.pictures.blending import blend_latents, noise_latents
 from nodes.pictures.images import count, image_grid, label, load_image, resize_image, save_image
 from nodes.pictures.latents import latents_size, upscale_latents
 from nodes.pictures.masks import (
@@ -40,7 +41,6 @@ from nodes.pictures.masks import (
 from nodes.pictures.preview import fit_preview, preview_latents
 from nodes.pictures.resizing import image_size, pad_image, upscale_image
 from nodes.pictures.vae import vae_decode, vae_encode
-from nodes.sampling.blending import blend_latents, noise_latents
 from nodes.sampling.classifier import classifier_gradient, classifier_guidance, load_classifier
 from nodes.sampling.guidance import classifier_free_guidance, guidance_mode, rescale_guidance, scheduled_scale
 from nodes.sampling.noise import init_noise, interpolate_noise, seed_generators

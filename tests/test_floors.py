@@ -24,6 +24,15 @@ MAY_IMPORT = {
 }
 """For each floor, what it may import of ours."""
 
+ROOMS = {
+    "nodes": ["types", "resources", "models", "sampling", "pictures", "conditioning"],
+    "server": ["settings", "jobs", "files", "workflows", "work", "http"],
+}
+"""The rooms of a floor, from the ground up: one imports only from those before it."""
+
+BY_NAME = {"nodes/types.py imports nodes.pictures.png"}
+"""What is imported only when it is called: how a picture is written is no part of what it is."""
+
 OURS = ("graphcore", "nodes", "plugins", "server", "tests")
 
 
@@ -66,6 +75,20 @@ def test_imports_point_down(floor):
     ]
     assert modules(floor), f"no modules in {floor}/: this test looks in the wrong place"
     assert not wrong
+
+
+@pytest.mark.parametrize("floor", ROOMS)
+def test_rooms_stand_one_upon_another(floor):
+    order = {room: height for height, room in enumerate(ROOMS[floor])}
+    wrong = []
+    for path in modules(floor):
+        room = path.relative_to(ROOT / floor).parts[0].removesuffix(".py")
+        for name, _ in imports(path):
+            _, _, inner = name.partition(f"{floor}.")
+            other = inner.partition(".")[0]
+            if name.startswith(f"{floor}.") and order.get(other, -1) > order.get(room, len(order)):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert set(wrong) <= BY_NAME
 
 
 @pytest.mark.parametrize("floor", ["nodes", "plugins"])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node
-from nodes.sampling import unet_inputs
+from nodes.models import unet_inputs
 from nodes.types import Conditioning, Mask, Region
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from graphcore import InputError
-from nodes.models import model_folder, safetensors_header
+from nodes.models.files import model_folder, safetensors_header
 
 if TYPE_CHECKING:
     import numpy

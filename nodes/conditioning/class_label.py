@@ -51,7 +51,7 @@ def encode_class(encoder: EncoderModel, class_id: ClassId = -1) -> Conditioning:
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     number = _number(class_id, int(_embedder(encoder).get("n_classes", CLASSES)))
     with weights.use(encoder) as module, torch.no_grad():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node
-from nodes.sampling import unet_inputs
+from nodes.models import unet_inputs
 from nodes.types import Conditioning
 
 if TYPE_CHECKING:

@@ -179,7 +179,7 @@ def _zeros(call: Arguments) -> tuple[torch.Tensor, ...]:
     """Residuals that change nothing: with them, both halves of the guidance have one shape and share a pass."""
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     handle, samples = call["controlnet"], call["latents"].samples
     shapes: list[Any] = control_inputs.residual_shapes(handle, *samples.shape[2:])
@@ -197,7 +197,7 @@ def _forward(calls: Sequence[Arguments]) -> list[tuple[torch.Tensor, ...]]:
     """The residuals for the rows of each call, all in one pass."""
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     first, handle = calls[0], calls[0]["controlnet"]
     dtype = weights.torch_dtype(handle.dtype)
@@ -254,7 +254,7 @@ def adapter_features(
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     control_inputs.feature_shapes(adapter, image)
     pixels = control_inputs.picture(adapter, image)

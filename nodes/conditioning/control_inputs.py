@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphcore import InputError
+from nodes.models import unet_inputs
 from nodes.models.handles import config_of
-from nodes.sampling import unet_inputs
 from nodes.types import AdapterModel, Conditioning, ControlNetModel, Image, Latents
 
 if TYPE_CHECKING:

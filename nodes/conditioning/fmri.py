@@ -221,7 +221,7 @@ def encode_fmri(encoder: EncoderModel, voxels: Voxels) -> Conditioning:
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     _check_voxels(int(_config(encoder)["num_voxels"]), voxels)
     with weights.use(encoder) as module, torch.no_grad():

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node, runtime
-from nodes.models import ip_adapter
+from nodes.models.adapters import ip_adapter
+from nodes.models.adapters.ip_adapter import Projection
 from nodes.models.handles import config_of
-from nodes.models.ip_adapter import Projection
 from nodes.types import Conditioning, Generators, Image, ImageEncoderModel, UNetModel
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def encode_image_embedding(
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     projection = _next(unet, conditioning)
     config = config_of(image_encoder, "image_encoder", "an image encoder")
@@ -136,7 +136,7 @@ def image_vector(
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
     from nodes.sampling import noise
 
     config = config_of(image_encoder, "image_encoder", "an image encoder")
@@ -167,7 +167,7 @@ def _pixels(image: Image, config: Mapping[str, Any], encoder: ImageEncoderModel)
     """Pictures as CLIP wants them: (pictures, 3, size, size), normalised."""
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
     from nodes.pictures import pixels
 
     size = int(config.get("image_size", 224))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphcore import InputError, TensorSpec, node
 from nodes.models.handles import config_of
-from nodes.pictures.masks import Share, check_size
+from nodes.pictures.masks import Share, at_size, check_size
 from nodes.types import Conditioning, Generators, Image, Mask, UNetModel, VaeModel
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 
 class InpaintMode(NamedTuple):
@@ -129,14 +129,6 @@ def encode_masked_image(vae: VaeModel, image: Image, mask: Mask, generators: Gen
     small = at_size(hard, latents).expand(len(latents), -1, -1, -1)
     concat = torch.cat([small.to(latents), latents], dim=1)
     return MaskedImage(Conditioning(concat=concat), noise.after_draws(generators, opened))
-
-
-def at_size(mask: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """A mask at the size of latents: every so many pixels one, as the pipelines take it (`nearest`)."""
-    import torch.nn.functional as F  # noqa: N812
-
-    size = tuple(latents.shape[-2:])
-    return mask if tuple(mask.shape[-2:]) == size else F.interpolate(mask, size=size)
 
 
 def _infer_concat(conditioning: Conditioning | None = None, concat: Conditioning | None = None) -> Conditioning | None:

@@ -125,7 +125,7 @@ def encode_semantic_map(encoder: EncoderModel, labels: LabelMap) -> Conditioning
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     classes = int(_rescaler(encoder).get("in_channels", 3))
     if runtime().pretended is None and int(labels.ids.max()) >= classes:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node
+from nodes.models import unet_inputs
 from nodes.models.handles import config_of
-from nodes.sampling import unet_inputs
 from nodes.types import Conditioning, Latents, UNetModel
 
 Side = Annotated[int, Field(ge=0, le=16384)]

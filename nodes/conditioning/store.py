@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node, runtime
-from nodes.sampling import unet_inputs
+from nodes.models import unet_inputs
 from nodes.types import Conditioning, Region
 
 if TYPE_CHECKING:

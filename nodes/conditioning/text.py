@@ -62,7 +62,7 @@ def tokenize(tokenizer: TokenizerModel, text: str, weighting: bool = False, chun
         InputError: weights are to be read, and a bracket has no other half.
     """
     from nodes.conditioning import spelling
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     config = config_of(tokenizer, "tokenizer", "a tokenizer")
     pieces = prompt_weights.parse(text) if weighting else [Piece(text)]

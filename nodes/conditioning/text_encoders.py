@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.types import TextEncoderModel, Tokens
 
 

@@ -25,10 +25,10 @@ MODULES: Mapping[str, str] = {
     "CLIPTextModelWithProjection": "transformers",
     "CLIPVisionModelWithProjection": "transformers",
     "LDMBertModel": "diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion",
-    "ClassEmbedder": "nodes.models.encoders",
-    "SpatialRescaler": "nodes.models.encoders",
-    "FmriEncoder": "nodes.models.fmri",
-    "NoisyClassifier": "nodes.models.classifier",
+    "ClassEmbedder": "nodes.models.networks.encoders",
+    "SpatialRescaler": "nodes.models.networks.encoders",
+    "FmriEncoder": "nodes.models.networks.fmri",
+    "NoisyClassifier": "nodes.models.networks.classifier",
 }
 """Class name: module that has it."""
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from graphcore import InputError, node, runtime
-from nodes.models import control_files, random_models
+from nodes.models import random_models
+from nodes.models.files import control_files
 from nodes.models.handles import canonical
 from nodes.models.part import Part
 from nodes.types import AdapterModel, ControlNetModel, ModelHandle

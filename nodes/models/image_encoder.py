@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphcore import InputError, node, runtime
-from nodes.models import model_folder
+from nodes.models.files import model_folder
 from nodes.models.handles import canonical
 from nodes.models.part import Part
 from nodes.models.random_models import RANDOM

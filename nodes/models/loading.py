@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import Field
 
 from graphcore import InputError, node, note, runtime
-from nodes.models import families, latent_spaces, model_folder, part_checks, random_models, source
+from nodes.models import families, latent_spaces, part_checks, random_models, source
 from nodes.models.families import FAMILIES
+from nodes.models.files import model_folder
 from nodes.models.handles import canonical
 from nodes.models.options import Options
 from nodes.models.part import Part

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from graphcore import InputError
-from nodes.models import families, latent_spaces
+from nodes.models import families, latent_spaces, unet_inputs
 from nodes.models.part import Part
-from nodes.sampling import unet_inputs
 
 UNET_OPTIONS = {
     "time_cond_proj_dim": (None,),

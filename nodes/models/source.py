@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from graphcore import InputError, StepgraphError, runtime
 from nodes import resources
-from nodes.models import hub, model_folder, random_models, single_file
+from nodes.models import random_models
+from nodes.models.files import hub, model_folder, single_file
 from nodes.models.part import Part
 from nodes.resources import BUILTIN
 

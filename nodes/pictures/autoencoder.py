@@ -60,7 +60,7 @@ def encode(
     """
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     dtype, own = weights.torch_dtype(precision(vae)), space(vae)
     # The layout in which pictures from files reach the VAE in diffusers; another one moves the last bits.
@@ -82,7 +82,7 @@ def decode(vae: VaeModel, samples: torch.Tensor, *, tiled: bool = False) -> torc
     """Pixels of scaled latents: float32 in [0, 1], (batch, 3, height, width)."""
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     own = space(vae)
     samples = samples.to(vae.device, weights.torch_dtype(precision(vae)))

@@ -201,6 +201,14 @@ def _check_paste(original: Image, image: Image) -> None:
         )  # fmt: skip
 
 
+def at_size(mask: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """A mask at the size of latents: every so many pixels one, as the pipelines take it (`nearest`)."""
+    import torch.nn.functional as F  # noqa: N812
+
+    size = tuple(latents.shape[-2:])
+    return mask if tuple(mask.shape[-2:]) == size else F.interpolate(mask, size=size)
+
+
 def check_size(mask: Mask, image: Image) -> None:
     """Refuse a mask of another size than its picture.
 

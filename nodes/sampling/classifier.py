@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node, runtime
-from nodes.models import model_folder, random_models
+from nodes.models import random_models
+from nodes.models.files import model_folder
 from nodes.models.handles import canonical, config_of
 from nodes.models.part import Part
 from nodes.sampling import schedule, schedulers
@@ -116,8 +117,8 @@ def classifier_gradient(
 
     Source: arXiv:2105.05233, sec. 4.
     """
-    from nodes.models import weights
-    from nodes.models.classifier import gradient
+    from nodes.models.memory import weights
+    from nodes.models.networks.classifier import gradient
 
     _check(classifier, latents, class_label)
     with weights.use(classifier, "float32") as module:

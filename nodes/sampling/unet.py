@@ -6,8 +6,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graphcore import Batch, node
+from nodes.models import unet_inputs
 from nodes.models.handles import identity, settings
-from nodes.sampling import regions, unet_inputs
+from nodes.sampling import regions
 from nodes.types import Conditioning, Latents, NoisePred, Region, Timestep, UNetModel
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _forward(calls: Sequence[Arguments]) -> list[torch.Tensor]:
     """What the module gives for the rows of each call, all in one pass."""
     import torch
 
-    from nodes.models import weights
+    from nodes.models.memory import weights
 
     handle: UNetModel = calls[0]["unet"]
     dtype = weights.torch_dtype(handle.dtype)  # `module.dtype` would go through all parameters

@@ -30,7 +30,7 @@ DTYPE = "float32"
 OURS = """
 import json, os
 from graphcore import Engine, Workflow
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.resources import workflow_folder
 workflow = Workflow.load(workflow_folder() / "{workflow}.json")
 with Engine(cache=os.environ["STEPGRAPH_HOME"] + "/cache", device="cpu", dtype="{dtype}") as engine:
@@ -49,7 +49,7 @@ TURNS = """
 import json, time
 from graphcore import Engine, Workflow
 from nodes import load_model
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.resources import workflow_folder
 workflow = Workflow.load(workflow_folder() / "{workflow}.json")
 weights.set_limit({limit!r})

@@ -1,6 +1,6 @@
 """How much one server carries: jobs asked for, cached workflows run to their answer, and the memory that it takes.
 
-    python -m tests.bench.server_load [--seconds 3] [--clients 1 8 64] [--only enqueue graph txt2img memory] [--json FILE]
+    python -m tests.bench.server_load [--seconds 3] [--clients 1 8 64] [--only PART ...] [--json FILE]
 
 The server is the real one, in a process of its own, with one worker on the CPU; the clients are aiohttp's, in this
 process, each with a connection that it keeps. `enqueue` is `POST /jobs` while the worker takes jobs away; `graph` is

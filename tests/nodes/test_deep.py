@@ -66,7 +66,8 @@ def test_shapes_are_those_of_the_run(model: str, steps: int, batch: int, size: i
     assert found["denoise.loop.step"].outputs["latents"] == str(tuple(made["latents"].samples.shape))
     assert found["denoise.loop.predict.cond"].calls == steps
     assert {path for path, row in found.items() if row.traced} == {
-        "text", "negative_text", "positive", "negative", "denoise.loop.predict.cond", "denoise.loop.predict.uncond", "image",
+        "text", "negative_text", "positive", "negative", "denoise.loop.predict.cond",
+        "denoise.loop.predict.uncond", "image",
     }  # fmt: skip
 
 

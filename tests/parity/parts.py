@@ -7,8 +7,9 @@ from typing import Any
 
 import diffusers
 
-from nodes.models import loading, weights
+from nodes.models import loading
 from nodes.models.handles import settings
+from nodes.models.memory import weights
 from nodes.types import ModelHandle
 
 

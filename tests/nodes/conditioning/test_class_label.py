@@ -12,7 +12,7 @@ import torch
 from graphcore import InputError, TensorSpec
 from nodes import class_vector, encode_class, load_model, unet
 from nodes.conditioning import class_label
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.types import Conditioning, EncoderModel, Latents, LatentSpace, Timestep, UNetModel
 
 SPACE = LatentSpace(4, 2, 0.18215, 16)

@@ -18,7 +18,7 @@ from graphcore import Engine, InputError, TensorSpec
 from graphcore.errors import CheckFailed
 from nodes import adapter_features, controlnet, edges, load_controlnet, load_t2i_adapter
 from nodes.conditioning import control_inputs
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.types import (
     AdapterModel,
     Conditioning,

@@ -19,8 +19,8 @@ from torch import Tensor
 from graphcore import Engine, InputError, TensorSpec
 from nodes import encode_fmri, load_fmri, load_model, normalise_fmri, unet
 from nodes.conditioning import arrays, fmri
-from nodes.models import weights
-from nodes.models.fmri import FmriEncoder
+from nodes.models.memory import weights
+from nodes.models.networks.fmri import FmriEncoder
 from nodes.types import Conditioning, Latents, Timestep, Voxels
 from tests.parity.parts import parts
 from tests.parity.shipped import REGISTRY, workflow

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionInpaintPipeline
 
 from graphcore import InputError, TensorSpec
 from nodes import add_concat, encode_masked_image, inpaint_mode, load_model
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.types import Conditioning, Generators, Image, Mask, Region
 
 masked_image = sys.modules["nodes.conditioning.masked_image"]

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from graphcore import InputError, TensorSpec
 from nodes import encode_semantic_map, load_label_map, load_model, resize_label_map
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.pictures import labels as drawing
 from nodes.types import LabelMap, LatentSpace
 

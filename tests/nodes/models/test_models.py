@@ -17,8 +17,10 @@ import pytest
 from graphcore import InputError, StepgraphError, runtime
 from graphcore.runtime import Runtime, _runtime
 from nodes import load_model, load_vae
-from nodes.models import loading, model_folder, part_checks, random_models, weights
+from nodes.models import loading, part_checks, random_models
+from nodes.models.files import model_folder
 from nodes.models.handles import settings
+from nodes.models.memory import weights
 from tests.nodes.conftest import TinyModel
 
 

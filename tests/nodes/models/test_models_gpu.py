@@ -12,7 +12,7 @@ import torch
 
 from graphcore.runtime import Runtime, _runtime
 from nodes import encode_text, load_model, tokenize, vae_decode
-from nodes.models import placement, weights
+from nodes.models.memory import placement, weights
 from nodes.models.options import Options
 from nodes.types import Latents, ModelHandle, Timestep
 from tests.nodes.conftest import TinyModel

@@ -14,7 +14,8 @@ from diffusers import StableDiffusionImg2ImgPipeline
 
 from graphcore import InputError, TensorSpec
 from nodes import load_model, load_vae, vae_decode, vae_encode
-from nodes.models import patches, weights
+from nodes.models.adapters import patches
+from nodes.models.memory import weights
 from nodes.pictures import autoencoder
 from nodes.types import Generators, Image, Latents, LatentSpace
 from tests.nodes import tiny

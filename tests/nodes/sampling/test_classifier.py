@@ -22,8 +22,8 @@ from nodes import (
     scale_model_input,
     seed_generators,
 )
-from nodes.models import weights
-from nodes.models.classifier import NoisyClassifier, gradient
+from nodes.models.memory import weights
+from nodes.models.networks.classifier import NoisyClassifier, gradient
 from nodes.types import Gradient, Latents, LatentSpace, NoisePred, Timestep
 from tests.nodes.sampling.test_solver_truth import alpha_cumprod, handle
 from tests.parity.shipped import REGISTRY, workflow

@@ -13,7 +13,7 @@ import torch
 from graphcore import InputError, TensorSpec
 from graphcore.declare.node import declared
 from nodes import encode_text, load_model, tokenize, unet
-from nodes.sampling import unet_inputs
+from nodes.models import unet_inputs
 from nodes.types import Conditioning, Latents, LatentSpace, NoisePred, Timestep, UNetModel
 from tests.nodes import tiny
 from tests.nodes.conftest import TinyModel

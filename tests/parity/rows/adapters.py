@@ -17,7 +17,9 @@ from transformers import CLIPImageProcessorPil
 
 from graphcore import Engine, Workflow
 from nodes import load_image_encoder, resources
-from nodes.models import adapter_file, ip_adapter, lora, textual_inversion, weights
+from nodes.models.adapters import ip_adapter, lora, textual_inversion
+from nodes.models.files import adapter_file
+from nodes.models.memory import weights
 from tests.parity import oracle
 from tests.parity.parts import parts
 from tests.parity.shipped import REGISTRY, workflow

@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 from graphcore import Engine, Workflow
 from nodes import load_controlnet, load_t2i_adapter, resources
-from nodes.models import weights
+from nodes.models.memory import weights
 from nodes.types import ModelHandle
 from tests.parity import oracle
 from tests.parity.parts import parts

@@ -1,0 +1,1 @@
+"""Changes to a model part (LoRA, adapters, new words) as values."""

@@ -1,0 +1,1 @@
+"""Model files: folders, single files, the Hub; read as far as headers and configurations."""

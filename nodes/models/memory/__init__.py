@@ -1,0 +1,1 @@
+"""Weights in memory: lent to nodes, kept within a budget."""

@@ -1,0 +1,1 @@
+"""Networks of our own, where no library has them."""
