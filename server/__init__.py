@@ -1,4 +1,4 @@
-"""The server: HTTP API, events over WebSocket, job queue, workers, web editor. An empty room so far.
+"""The server: HTTP API, events over WebSocket, job queue, workers. Run it with `stepgraph serve` (docs/server.md).
 
-It will import `graphcore` and learn about nodes from the registry alone, never from `nodes`.
+It imports `graphcore` and learns about nodes from the registry alone, never from `nodes`.
 """

@@ -10,30 +10,43 @@ HELP = "serve the API and the editor"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serve the API until Ctrl-C or SIGTERM; running jobs then go back to the queue, their finished steps kept. "
+        "The address that is printed has a page about the API."
+    )
     parser.add_argument("-h", "--help", action="help", help="show this help and leave")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine)")
+    parser.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1",
+        help="address to listen on (default: 127.0.0.1, this machine alone); others need --token-file",
+    )  # fmt: skip
     parser.add_argument("--port", type=_port, default=8188, help="0 takes a free one (default: 8188)")
     parser.add_argument(
         "--data", metavar="DIR", type=Path, default=Path("stepgraph-data"),
-        help="where queue, workflows, files, models and cache lie (default: ./stepgraph-data)",
+        help="where queue, workflows, files, models and cache lie; made if it is not there (default: ./stepgraph-data)",
     )  # fmt: skip
-    parser.add_argument("--token-file", metavar="FILE", type=Path, help="a file with the token that clients must know")
+    parser.add_argument(
+        "--token-file", metavar="FILE", type=Path,
+        help="a file whose first line is the token that clients must send, of at least 16 characters",
+    )  # fmt: skip
     parser.add_argument(
         "--name", metavar="HOST", action="append", default=[],
         help="a host name by which clients call the server, besides its address; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--workers", metavar="N", type=int, default=1, help="worker processes on each device")
-    parser.add_argument("--device", action="append", help="auto, cpu, cuda:0, ...; may be repeated (default: auto)")
-    parser.add_argument("--log-json", action="store_true", help="write log lines as JSON")
-    parser.add_argument("--verbose", action="store_true", help="log every request")
+    parser.add_argument(
+        "--workers", metavar="N", type=_count, default=1, help="worker processes on each device (default: 1)"
+    )
+    parser.add_argument(
+        "--device", metavar="DEVICE", action="append",
+        help="auto, cpu, cuda:0, ...; may be repeated (default: auto, the GPU if there is one)",
+    )  # fmt: skip
+    parser.add_argument("--log-json", action="store_true", help="write each line of the log as a JSON object")
+    parser.add_argument("--verbose", action="store_true", help="log every request (never what it holds)")
 
 
 def main(options: argparse.Namespace) -> int:
     from server import running
     from server.settings import Settings
 
-    if options.workers < 1:
-        raise SystemExit("stepgraph serve: --workers must be at least 1")
     devices = [device for device in options.device or ["auto"] for _ in range(options.workers)]
     settings = Settings(
         data=options.data.absolute(), host=options.host, port=options.port, token=_token(options.token_file),
@@ -44,10 +57,15 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port < 65536:
-        raise argparse.ArgumentTypeError(f"{text} is no port: 0 to 65535")
-    return port
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 64):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to 64")
+    return int(text)
 
 
 def _token(file: Path | None) -> str:

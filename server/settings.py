@@ -38,6 +38,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Keep:
+    """What stays of the past. Jobs that wait or run stay always, and files as long as a job or a workflow names them.
+
+    Args:
+        jobs: That ended; of more the oldest leave.
+        days: How long a job stays that ended, and a file that nothing names.
+        every_seconds: How often the server looks.
+    """
+
+    jobs: int = 10_000
+    days: float = 90.0
+    every_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What `stepgraph serve` was told.
 
@@ -59,6 +74,7 @@ class Settings:
     devices: tuple[str, ...] = ("auto",)
     json_logs: bool = False
     limits: Limits = field(default_factory=Limits)
+    keep: Keep = field(default_factory=Keep)
 
     def check(self) -> None:
         """Refuse settings that would open the machine to strangers.

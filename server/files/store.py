@@ -6,14 +6,20 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from graphcore import StepgraphError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 MEDIA_TYPES = {
     ".png": "image/png",
@@ -24,6 +30,9 @@ MEDIA_TYPES = {
     ".npy": "application/octet-stream",
 }
 """Suffixes of files that are kept, and what they are sent as."""
+
+TOUCH_SECONDS = 3600.0
+"""How old a file must be to be made new."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -97,6 +106,59 @@ class FileStore:
                         return Stored(id_, path, status.st_size)
         raise UnknownFile(f"there is no file {id_[:40]!r}")
 
+    def touch(self, id_: str) -> Stored:
+        """The file of an id, which is as new from now on (within the hour): somebody counts on it again.
+
+        Its time of access says so; that of the last change stays, as the content does. Who remembers the content by
+        the file's times has to read it again, so that this happens once an hour at most.
+
+        Raises:
+            UnknownFile: there is none.
+        """
+        with self.locked():
+            found = self.get(id_)
+            status = found.path.stat()
+            if time.time() - max(status.st_mtime, status.st_atime) < TOUCH_SECONDS:
+                return found
+            os.utime(found.path, ns=(time.time_ns(), status.st_mtime_ns))
+            return found
+
+    def older(self, before: float) -> Iterator[str]:
+        """Ids of files that nobody added or touched since a time (seconds since 1970)."""
+        for path in self.folder.iterdir():
+            if _ID.fullmatch(path.stem) and path.suffix in MEDIA_TYPES and _newest(path) < before:
+                yield path.stem
+
+    def remove_older(self, id_: str, before: float) -> bool:
+        """Remove a file, if still nobody added or touched it since a time."""
+        with self.locked(), suppress(UnknownFile):
+            path = self.get(id_).path
+            if _newest(path) < before:
+                path.unlink(missing_ok=True)
+                return True
+        return False
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within, no other process (or thread) removes files or makes them new."""
+        if fcntl is None:
+            yield
+            return
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+
+def _newest(path: Path) -> float:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return 0.0
+    return max(status.st_mtime, status.st_atime)
+
 
 class Incoming:
     """A file that is being received: `write`, then `keep`; left without `keep`, nothing remains.
@@ -138,7 +200,8 @@ class Incoming:
         self._file.close()
         id_ = self._hasher.hexdigest(length=16)
         target = self._store.folder / f"{id_}{self.suffix}"
-        os.replace(self._aside, target)
+        with self._store.locked():
+            os.replace(self._aside, target)
         return Stored(id_, target, self.bytes)
 
     def _refuse(self) -> None:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import metadata
+from typing import Any
 
 from aiohttp import web
 
-from server.http import catalog, files, jobs, openai, openapi, security, streams, system, values, watching, workflows
-from server.http.operation import LIMITS, Operation, route
+from server.http import (
+    catalog,
+    files,
+    jobs,
+    openai,
+    openapi,
+    reference,
+    security,
+    streams,
+    system,
+    tidying,
+    values,
+    watching,
+    workflows,
+)
+from server.http.operation import HIDE, LIMITS, Operation, route
 from server.http.services import SERVICES, Services, lifetime
 from server.settings import Settings
 
@@ -29,17 +45,18 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(
         middlewares=[system.measure, *security.middlewares(settings)],
         client_max_size=settings.limits.json_bytes,
-        handler_args={"max_line_size": 8190, "max_field_size": 8190},
+        handler_args={"max_line_size": 8190, "max_field_size": 8190, "auto_decompress": False},
     )
     app[LIMITS] = settings.limits
     app[SERVICES] = services = Services(settings)
+    app[HIDE] = services.folders.hide
     app[catalog.CATALOG], app[system.METRICS] = catalog.Catalog(), system.Metrics()
     offered = operations()
     app.add_routes([route(operation) for operation in offered])
     _document(app, offered)
     app.on_response_prepare.append(security.on_prepare)
     app.on_shutdown.append(lambda _: _closing(services))
-    app.cleanup_ctx.extend([lifetime, watching.watch])
+    app.cleanup_ctx.extend([lifetime, watching.watch, tidying.tidy])
     return app
 
 
@@ -48,15 +65,30 @@ async def _closing(services: Services) -> None:
 
 
 def _document(app: web.Application, offered: list[Operation]) -> None:
-    """The OpenAPI document, made when it is first asked for."""
-    made: list[catalog.Document] = []
+    """The OpenAPI document and its page, made when they are first asked for."""
+
+    @cache
+    def made() -> dict[str, Any]:
+        return openapi.document(offered, version())
+
+    @cache
+    def packed(name: str) -> catalog.Document:
+        return catalog.Document.of(made()) if name == "json" else catalog.Document.page(reference.page(made()))
 
     async def document(request: web.Request) -> web.Response:
-        if not made:
-            made.append(catalog.Document.of(openapi.document(offered, version())))
-        return made[0].response(request)
+        return packed("json").response(request)
+
+    async def page(request: web.Request) -> web.Response:
+        return packed("page").response(request)
 
     app.router.add_get("/api/openapi.json", document)
+    app.router.add_get("/api/docs", page)
+    app.router.add_get("/", _start)
+
+
+async def _start(request: web.Request) -> web.Response:
+    text = reference.start_page(f"{request.scheme}://{request.host}")
+    return web.Response(text=text, content_type="text/html")
 
 
 def version() -> str:

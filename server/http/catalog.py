@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from graphcore.declare import description
 from graphcore.declare.registry import Registry
 from graphcore.files import schema
-from server.http.operation import JSON, Operations
+from server.http.operation import IF_NONE_MATCH, JSON, Operations
 from server.http.services import SERVICES, Services
 
 operations = Operations("catalog")
@@ -24,16 +24,27 @@ operations = Operations("catalog")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A JSON text that is sent often: packed and numbered once."""
+    """A text that is sent often: packed and numbered once."""
 
     plain: bytes
     packed: bytes
     etag: str
+    media_type: str = JSON
 
     @classmethod
     def of(cls, value: Any) -> Document:
-        plain = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str).encode()
-        return cls(plain, gzip.compress(plain, 6, mtime=0), f'"{blake3(plain).hexdigest(16)}"')
+        """A value as JSON."""
+        return cls._of(json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str), JSON)
+
+    @classmethod
+    def page(cls, text: str) -> Document:
+        """A text that is HTML."""
+        return cls._of(text, "text/html")
+
+    @classmethod
+    def _of(cls, text: str, media_type: str) -> Document:
+        plain = text.encode()
+        return cls(plain, gzip.compress(plain, 6, mtime=0), f'"{blake3(plain).hexdigest(16)}"', media_type)
 
     def response(self, request: web.Request) -> web.Response:
         """The document, or word that the client has it already."""
@@ -42,8 +53,8 @@ class Document:
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         if "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
-            return web.Response(body=self.packed, content_type=JSON, headers=headers)
-        return web.Response(body=self.plain, content_type=JSON, headers=headers)
+            return web.Response(body=self.packed, content_type=self.media_type, headers=headers)
+        return web.Response(body=self.plain, content_type=self.media_type, headers=headers)
 
 
 class PluginView(BaseModel):
@@ -119,19 +130,19 @@ async def _send(request: web.Request, name: str) -> web.Response:
     return document.response(request)
 
 
-@operations.add("GET", "/api/v1/nodes", {200: dict[str, Any], 304: None})
+@operations.add("GET", "/api/v1/nodes", {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
 async def list_nodes(request: web.Request) -> web.Response:
     """All node types with ports, defaults, bounds and documentation."""
     return await _send(request, "nodes")
 
 
-@operations.add("GET", "/api/v1/types", {200: dict[str, Any], 304: None})
+@operations.add("GET", "/api/v1/types", {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
 async def list_types(request: web.Request) -> web.Response:
     """All types of ports: what they are, which nodes make them, which take them."""
     return await _send(request, "types")
 
 
-@operations.add("GET", "/api/v1/schema", {200: dict[str, Any], 304: None})
+@operations.add("GET", "/api/v1/schema", {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
 async def workflow_schema(request: web.Request) -> web.Response:
     """The JSON Schema of workflow files for the nodes at hand."""
     return await _send(request, "schema")

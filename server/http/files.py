@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import struct
 import warnings
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from aiohttp import BodyPartReader, web
 from PIL import Image
 from pydantic import BaseModel
 
-from server.files.store import Incoming, Stored
-from server.http.operation import Operations, Reply
+from server.files.store import MEDIA_TYPES, Incoming, Stored
+from server.http.operation import Operations, Reply, arriving
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
 
@@ -43,7 +43,11 @@ class FileView(BaseModel):
     height: int | None = None
 
 
-@operations.add("POST", "/api/v1/uploads", {201: FileView}, consumes=("multipart/form-data", "image/png"))
+@operations.add(
+    "POST", "/api/v1/uploads", {201: FileView},
+    consumes=("multipart/form-data", "image/png", "image/jpeg", "image/webp", "application/octet-stream"),
+    form={"file": {"type": "string", "format": "binary"}},
+)  # fmt: skip
 async def upload(request: web.Request) -> Reply:
     """Keep a picture (PNG, JPEG, WebP), a mask or a safetensors file: as the body, or as the part `file` of a form.
 
@@ -64,13 +68,9 @@ async def receive(services: Services, request: web.Request) -> tuple[Stored, tup
     Raises:
         HttpError: it is too large, too slow, or nothing that is kept.
     """
-    limits = services.settings.limits
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            chunks = await _form_chunks(request) if request.content_type == "multipart/form-data" else _chunks(request)
-            return await keep(services, chunks)
-    except TimeoutError as error:
-        raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from error
+    async with arriving(request):
+        chunks = await _form_chunks(request) if request.content_type == "multipart/form-data" else _chunks(request)
+        return await keep(services, chunks)
 
 
 async def keep(services: Services, chunks: AsyncIterator[bytes]) -> tuple[Stored, tuple[int, int] | None]:
@@ -91,22 +91,35 @@ async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
 
 async def _form_chunks(request: web.Request) -> AsyncIterator[bytes]:
     """The part `file` of a form (aiohttp's own limit does not count parts: `Incoming` does)."""
-    try:
-        reader = await request.multipart()
-        async for part in reader:
+    with whole_form():
+        async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and part.name == "file":
                 return part_chunks(part)
-            if part is not None:
-                await part.release()
-    except (ValueError, AssertionError) as error:
-        raise HttpError(HTTPStatus.BAD_REQUEST, f"this is no form: {error}") from error
     raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, "the form has no part `file`")
 
 
 async def part_chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    """What a part of a form holds, piece by piece."""
-    while chunk := await part.read_chunk(CHUNK):
-        yield chunk
+    """What a part of a form holds, piece by piece.
+
+    Raises:
+        HttpError: the form is damaged.
+    """
+    with whole_form():
+        while chunk := await part.read_chunk(CHUNK):
+            yield chunk
+
+
+@contextmanager
+def whole_form() -> Iterator[None]:
+    """Within, a form is read; what aiohttp says of a damaged one becomes an answer.
+
+    Raises:
+        HttpError: the form is damaged.
+    """
+    try:
+        yield
+    except (ValueError, AssertionError, LookupError) as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "this is no form, or a damaged one") from error
 
 
 def _look(incoming: Incoming, most_pixels: int) -> tuple[str, tuple[int, int] | None]:
@@ -158,7 +171,7 @@ def _is_safetensors(path: Path, start: bytes) -> bool:
         return False
 
 
-@operations.add("GET", f"/api/v1/files/{ID}", {200: None}, produces=("image/png", "application/octet-stream"))
+@operations.add("GET", f"/api/v1/files/{ID}", {200: None}, produces=tuple(sorted({*MEDIA_TYPES.values()})))
 async def get_file(request: web.Request) -> web.StreamResponse:
     """A file by its id."""
     return send(request.app[SERVICES], request, request.match_info["id"])
@@ -176,13 +189,3 @@ def send(
         "Content-Disposition": f'inline; filename="{stored.name}"',
     }
     return web.FileResponse(stored.path, headers={**fixed, **(headers or {})})
-
-
-async def read_body(request: web.Request, most: int) -> bytes:
-    """A body of at most `most` bytes."""
-    body = bytearray()
-    async for chunk in request.content.iter_chunked(CHUNK):
-        body += chunk
-        if len(body) > most:
-            raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {most} bytes")
-    return bytes(body)

@@ -15,8 +15,8 @@ from server.http.problem import HttpError
 MOST_CHANGES = 200
 """Changes that are remembered for those who are slow to hear of them."""
 
-ALL = ""
-"""Listening to this hears of every job."""
+FILES = ""
+"""Listening to this hears of files that change, and of no job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,20 @@ class Change:
     names: tuple[str, ...]
 
 
+class News(asyncio.Event):
+    """Set when something happened that one listener waits for (clear it before reading).
+
+    Attributes:
+        jobs: The jobs of which something was written; who reads their logs takes them out.
+        attended: What the listener hears of.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobs: set[str] = set()
+        self.attended: set[str] = set()
+
+
 class Hub:
     """Responsibilities: wake listeners; count them. What happened is read from the log, never from here.
 
@@ -42,23 +56,23 @@ class Hub:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._listeners: dict[str, set[asyncio.Event]] = {}
+        self._listeners: dict[str, set[News]] = {}
         self.count = 0
         self.closing = False
         self.changes: deque[Change] = deque(maxlen=MOST_CHANGES)
         self._number = itertools.count(1)
 
     def changed(self, kind: str, names: Sequence[str]) -> None:
-        """Files of workflows or plugins changed; all who listen to everything hear of it."""
+        """Files of workflows or plugins changed; those who listen to files hear of it."""
         self.changes.append(Change(next(self._number), kind, tuple(names)))
-        for event in self._listeners.get(ALL, ()):
+        for event in self._listeners.get(FILES, ()):
             event.set()
 
     def tell(self, job: str) -> None:
         """Something was written down about a job."""
-        for name in (job, ALL):
-            for event in self._listeners.get(name, ()):
-                event.set()
+        for news in self._listeners.get(job, ()):
+            news.jobs.add(job)
+            news.set()
 
     def close(self) -> None:
         """Wake everybody: the server stops."""
@@ -68,8 +82,8 @@ class Hub:
                 event.set()
 
     @contextmanager
-    def listen(self, job: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something was written about a job (clear it before reading).
+    def listen(self, name: str) -> Iterator[News]:
+        """News of a job (or of `FILES`), as long as the block lasts; `attend` adds further jobs.
 
         Raises:
             HttpError: too many listen already.
@@ -78,13 +92,25 @@ class Hub:
             raise HttpError(
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{self.count} clients listen already", headers={"Retry-After": "5"}
             )
-        event = asyncio.Event()
-        self._listeners.setdefault(job, set()).add(event)
+        news = News()
+        self.attend(name, news)
         self.count += 1
         try:
-            yield event
+            yield news
         finally:
             self.count -= 1
-            self._listeners[job].discard(event)
-            if not self._listeners[job]:
-                del self._listeners[job]
+            for one in list(news.attended):
+                self.leave(one, news)
+
+    def attend(self, job: str, news: News) -> None:
+        """Have a listener hear of one more job."""
+        news.attended.add(job)
+        self._listeners.setdefault(job, set()).add(news)
+
+    def leave(self, job: str, news: News) -> None:
+        """Have a listener hear no more of a job."""
+        news.attended.discard(job)
+        listeners = self._listeners.get(job, set())
+        listeners.discard(news)
+        if not listeners:
+            self._listeners.pop(job, None)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from graphcore import StepgraphError
+from graphcore import StepgraphError, Workflow
+from server import logs
 from server.http.operation import Operations, Reply
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
-from server.jobs.job import Job, Request, State
+from server.jobs.job import Job, Prospect, Request, State
 from server.work import inputs
 
 operations = Operations("jobs")
@@ -20,6 +23,13 @@ operations = Operations("jobs")
 ID = "{id:[0-9a-f]{32}}"
 MOST_KEY = 200
 """Characters of an idempotency key."""
+
+IDEMPOTENCY = {
+    "Idempotency-Key": {
+        "type": "string", "minLength": 1, "maxLength": MOST_KEY,
+        "description": "The same request, sent again with the same key, gives the same job.",
+    }
+}  # fmt: skip
 
 Priority = Annotated[int, Field(ge=-100, le=100)]
 
@@ -50,8 +60,13 @@ class JobView(BaseModel):
     started: float | None
     finished: float | None
     position: int | None = Field(description="How many jobs come before it; null where it does not wait.")
+    progress: float | None = Field(description="Share of the known work that is done, 0 to 1; null where unknown.")
+    seconds_left: float | None = Field(
+        description="Until its end, with the wait before it, by what such work took before; null where unknown."
+    )
     result: dict[str, Any] | None = Field(description="Outputs by name: key, type, and files by id.")
     error: dict[str, Any] | None
+    request_id: str = Field(description="`X-Request-Id` of the request that asked for it, as in the server's log.")
     links: dict[str, str]
 
 
@@ -68,15 +83,20 @@ class JobQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=500)
 
 
-def view(job: Job, position: int | None) -> JobView:
-    """A job for clients."""
+def view(job: Job, prospect: Prospect | None = None) -> JobView:
+    """A job for clients; `prospect` is that of one that waits."""
+    running = job.state is State.RUNNING
+    left = job.seconds_left if running else None
     asked = job.request
     here = f"/api/v1/jobs/{job.id}"
     return JobView(
         id=job.id, state=job.state, workflow=asked.workflow.removesuffix(".json"), inputs=dict(asked.inputs),
         priority=asked.priority, attempts=job.attempts, cancelling=job.cancelling, created=job.created,
-        started=job.started, finished=job.finished, position=position,
+        started=job.started, finished=job.finished,
+        position=None if prospect is None else prospect.position, progress=job.progress if running else None,
+        seconds_left=left if prospect is None else prospect.seconds_left,
         result=None if job.result is None else dict(job.result), error=None if job.error is None else dict(job.error),
+        request_id=asked.request_id,
         links={"self": here, "events": f"{here}/events"},
     )  # fmt: skip
 
@@ -87,26 +107,55 @@ async def enqueue(services: Services, asked: JobRequest, key: str | None) -> Job
     Raises:
         CheckFailed, StepgraphError: what is wrong with it.
     """
-    request = await services.run(_request, services, asked)
-    job: Job = await services.run(services.queue.enqueue, request, key)
-    if job.attempts == 0 and job.state is State.QUEUED:
+    request, _ = await services.run(prepare, services, asked)
+    job = await submit(services, request, key)
+    if fresh(job):
         await services.tell(job)
+    return job
+
+
+async def submit(services: Services, request: Request, key: str | None) -> Job:
+    """Put a request into the queue and wake the workers."""
+    job = await services.intake.enqueue(replace(request, request_id=logs.REQUEST.get()), key)
+    if fresh(job):
         await services.supervisor.wake()
     return job
 
 
-def _request(services: Services, asked: JobRequest) -> Request:
-    workflow, files = services.workflows.find(asked.workflow)
+def fresh(job: Job) -> bool:
+    """Whether nobody took a job up yet."""
+    return job.attempts == 0 and job.state is State.QUEUED
+
+
+def prepare(services: Services, asked: JobRequest) -> tuple[Request, Workflow]:
+    """What goes into the queue for what somebody asks, and the workflow.
+
+    Raises:
+        CheckFailed, StepgraphError: what is wrong with it.
+    """
+    workflow, files = services.library.find(asked.workflow)
     assert workflow.path is not None
     unknown = [name for name in asked.outputs if name not in workflow.outputs]
     if unknown:
         raise StepgraphError(f"the workflow has no output `{unknown[0][:80]}`; it has {', '.join(workflow.outputs)}")
     inputs.refuse(workflow, asked.inputs, services.files)
-    return Request(workflow.path.name, files, asked.inputs, tuple(asked.outputs), asked.priority, asked.previews)
+    outputs = tuple(asked.outputs)
+    return Request(workflow.path.name, files, asked.inputs, outputs, asked.priority, asked.previews), workflow
 
 
 async def _view(services: Services, job: Job) -> JobView:
-    return view(job, await services.run(services.queue.position, job.id))
+    (made,) = await views(services, [job])
+    return made
+
+
+async def views(services: Services, jobs: Sequence[Job]) -> list[JobView]:
+    """Jobs for clients; one look at the queue tells the prospects of all that wait."""
+    waiting = [job.id for job in jobs if job.state is State.QUEUED]
+    if not waiting:
+        return [view(job) for job in jobs]
+    workers = len(services.supervisor.workers)
+    prospects: dict[str, Prospect] = await services.run(services.queue.prospects, waiting, workers)
+    return [view(job, prospects.get(job.id)) for job in jobs]
 
 
 def idempotency(request: web.Request) -> str | None:
@@ -121,7 +170,7 @@ def idempotency(request: web.Request) -> str | None:
     return key
 
 
-@operations.add("POST", "/api/v1/jobs", {202: JobView}, body=JobRequest)
+@operations.add("POST", "/api/v1/jobs", {202: JobView}, body=JobRequest, headers=IDEMPOTENCY, errors=(404,))
 async def create_job(request: web.Request, body: JobRequest) -> Reply:
     """Queue a job.
 
@@ -132,14 +181,13 @@ async def create_job(request: web.Request, body: JobRequest) -> Reply:
     return Reply(await _view(services, job), HTTPStatus.ACCEPTED, {"Location": f"/api/v1/jobs/{job.id}"})
 
 
-@operations.add("GET", "/api/v1/jobs", {200: JobList}, query=JobQuery)
+@operations.add("GET", "/api/v1/jobs", {200: JobList}, query=JobQuery, errors=(404,))
 async def list_jobs(request: web.Request, query: JobQuery) -> JobList:
     """Jobs, the newest first."""
     services = request.app[SERVICES]
     states = [] if query.state is None else [query.state]
     found = await services.run(services.queue.jobs, states=states, before=query.before, limit=query.limit)
-    views = [await _view(services, job) for job in found]
-    return JobList(jobs=views, next=found[-1].id if len(found) == query.limit else None)
+    return JobList(jobs=await views(services, found), next=found[-1].id if len(found) == query.limit else None)
 
 
 @operations.add("GET", f"/api/v1/jobs/{ID}", {200: JobView})
@@ -156,7 +204,7 @@ async def cancel_job(request: web.Request) -> JobView:
     return await _view(services, await services.cancel(request.match_info["id"]))
 
 
-@operations.add("POST", f"/api/v1/jobs/{ID}/retry", {202: JobView})
+@operations.add("POST", f"/api/v1/jobs/{ID}/retry", {202: JobView}, errors=(409,))
 async def retry_job(request: web.Request) -> Reply:
     """Queue a job that failed or was cancelled once more; its finished steps are not done again."""
     services = request.app[SERVICES]

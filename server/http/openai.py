@@ -6,6 +6,7 @@ for masks). `size`, `n` and further fields go into inputs of these names: `width
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -18,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from graphcore import Workflow
 from server.files.store import Stored
 from server.http import files
+from server.http.glimpses import Glimpses
 from server.http.jobs import JobRequest, enqueue
-from server.http.operation import Operations
+from server.http.operation import Operations, arriving
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
-from server.http.streams import follow
+from server.http.streams import SEND_SECONDS, follow
 from server.http.workflows import failed, wait_for
 from server.jobs.job import Job, State
 
@@ -31,8 +33,25 @@ operations = Operations("openai")
 DEFAULT = {"generations": "txt2img", "edits": "img2img"}
 """The workflow where a request names none."""
 
-MOST_FIELD = 1 << 20
-"""Bytes of a text field of a form."""
+MOST_FIELD, MOST_FIELDS = 1 << 20, 64
+"""Bytes of a text field of a form, and how many fields are read."""
+
+PICTURES = ("image", "mask")
+"""Parts of a form that are files."""
+
+FORM = {
+    "image": {"type": "string", "format": "binary"},
+    "prompt": {"type": "string"},
+    "mask": {
+        "type": "string",
+        "format": "binary",
+        "default": "",
+        "description": "White: drawn anew.",
+    },
+    "model": {"type": "string", "default": "img2img"},
+    "n": {"type": "integer", "default": 1},
+}
+"""Parts of the form of an edit; further ones are inputs of the workflow."""
 
 OURS = ("model", "n", "size", "stream", "partial_images", "response_format", "output_format", "user", "quality",
         "background", "moderation", "output_compression", "style", "input_fidelity")  # fmt: skip
@@ -95,13 +114,19 @@ async def openai_models(request: web.Request) -> ModelCards:
     return found
 
 
-@operations.add("POST", "/v1/images/generations", {200: ImageReply}, body=ImageRequest, produces=("text/event-stream",))
+@operations.add(
+    "POST", "/v1/images/generations", {200: ImageReply}, body=ImageRequest, produces=("text/event-stream",),
+    errors=(404, 409, 504),
+)  # fmt: skip
 async def openai_generate(request: web.Request, body: ImageRequest) -> web.StreamResponse | ImageReply:
     """Pictures of a prompt; with `stream`, partial ones on the way."""
     return await _draw(request, body, "generations", {})
 
 
-@operations.add("POST", "/v1/images/edits", {200: ImageReply}, consumes=("multipart/form-data",))
+@operations.add(
+    "POST", "/v1/images/edits", {200: ImageReply}, consumes=("multipart/form-data",), form=FORM,
+    produces=("text/event-stream",), errors=(404, 409, 504),
+)  # fmt: skip
 async def openai_edit(request: web.Request) -> web.StreamResponse | ImageReply:
     """Pictures of a picture and a prompt."""
     fields, pictures = await _form(request)
@@ -121,18 +146,16 @@ async def _form(request: web.Request) -> tuple[dict[str, Any], dict[str, Stored]
     services = request.app[SERVICES]
     fields: dict[str, Any] = {}
     pictures: dict[str, Stored] = {}
-    try:
-        async for part in await request.multipart():
-            if not isinstance(part, BodyPartReader) or part.name is None:
-                continue
-            name = part.name.removesuffix("[]")
-            if part.filename is not None or name in ("image", "mask"):
-                stored, _ = await files.keep(services, files.part_chunks(part))
-                pictures.setdefault(name, stored)
-            else:
-                fields[name] = await _text(part)
-    except (ValueError, AssertionError) as error:
-        raise HttpError(HTTPStatus.BAD_REQUEST, f"this is no form: {error}") from error
+    async with arriving(request):
+        with files.whole_form():
+            async for part in await request.multipart():
+                name = (part.name or "").removesuffix("[]") if isinstance(part, BodyPartReader) else ""
+                if name in fields or name in pictures or len(fields) + len(pictures) >= MOST_FIELDS:
+                    continue  # of several the first
+                if isinstance(part, BodyPartReader) and name in PICTURES:
+                    pictures[name], _ = await files.keep(services, files.part_chunks(part))
+                elif isinstance(part, BodyPartReader) and name:
+                    fields[name] = await _text(part)
     return fields, pictures
 
 
@@ -178,7 +201,7 @@ def _job(services: Services, name: str, body: ImageRequest, pictures: dict[str, 
     further = {name: value for name, value in (body.model_extra or {}).items() if name not in OURS}
     values |= {key: _typed(workflow, key, value) for key, value in further.items()}
     output = "image" if "image" in workflow.outputs else next(iter(workflow.outputs), "")
-    return JobRequest(workflow=name, inputs=values, outputs=[output], previews=bool(body.stream))
+    return JobRequest(workflow=name, inputs=values, outputs=[output])
 
 
 def _typed(workflow: Workflow, name: str, value: Any) -> Any:
@@ -203,33 +226,54 @@ async def _stream(
     prefix = "image_edit" if kind == "edits" else "image_generation"
     stream = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await stream.prepare(request)
+
+    async def send(name: str, data: dict[str, Any]) -> None:
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError
+        async with asyncio.timeout(SEND_SECONDS):
+            await stream.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode() if data else b": still here\n\n")
+
     try:
         async for event in _partial(services, job, body.partial_images or 0):
-            name = f"{prefix}.{event.pop('kind')}"
-            full = {"type": name, "created_at": int(job.created), "size": body.size or "auto", "quality": "auto",
-                    "background": "auto", "output_format": "png", **event}  # fmt: skip
-            await stream.write(f"event: {name}\ndata: {json.dumps(full)}\n\n".encode())
+            name = f"{prefix}.{event.pop('kind')}" if event else ""
+            fixed = {"type": name, "created_at": int(job.created), "size": body.size or "auto", "quality": "auto",
+                     "background": "auto", "output_format": "png"}  # fmt: skip
+            await send(name, {**fixed, **event} if event else {})
+        await stream.write_eof()
     except HttpError as error:
-        said = {"error": {"message": str(error), "type": "server_error", "param": None, "code": None}}
-        await stream.write(f"event: error\ndata: {json.dumps(said)}\n\n".encode())
-    except ConnectionResetError:
+        await send("error", {"error": {"message": str(error), "type": "server_error", "param": None, "code": None}})
+        await stream.write_eof()
+    except (ConnectionResetError, TimeoutError):
         await services.cancel(job.id)  # nobody waits for it any more
-        return stream
-    await stream.write_eof()
+        if request.transport is not None:
+            request.transport.abort()
     return stream
 
 
 async def _partial(services: Services, job: Job, most: int) -> AsyncIterator[dict[str, Any]]:
-    """Partial pictures, then the whole one."""
-    sent = 0
+    """Partial pictures, then the whole one; in between nothing, again and again, so that one sees who left."""
+    sent, glimpses = 0, Glimpses(most, services.plugins.registry)
     with services.hub.listen(job.id) as news:
-        async for event in follow(services, job.id, 0, news, previews=most > 0):
-            if event is not None and event.preview and sent < most:
-                picture = base64.b64encode(event.preview).decode()
+        async for event in follow(services, job.id, 0, news):
+            keys = glimpses.hear(event.name, event.data) if event is not None and sent < most else []
+            if picture := await _first_picture(services, job.id, keys):
                 yield {"kind": "partial_image", "b64_json": picture, "partial_image_index": sent}
                 sent += 1
+            elif event is None or event.name == "expanded" or event.number % 50 == 0:
+                yield {}
     ended: Job = await services.run(services.queue.get, job.id)
     if ended.state is not State.SUCCEEDED:
         raise failed(ended)
     data = await services.run(_pictures, services, ended)
     yield {"kind": "completed", "b64_json": data[0]}
+
+
+async def _first_picture(services: Services, id_: str, keys: list[str]) -> str:
+    """The small picture (base64) of the first of these values that has one; empty where none has."""
+    for key in keys:
+        worker = (await services.run(services.queue.get, id_)).worker
+        found = await services.supervisor.look(key, picture=True, worker=worker)
+        for output in (found or {}).get("outputs", ()):
+            if "png" in output:
+                return str(output["png"])
+    return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +27,43 @@ PROBLEM: dict[str, Any] = {
     },
 }
 
+OPENAI_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "description": "What went wrong, as clients of OpenAI's API read it.",
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": "string"},
+            },
+        }
+    },
+}
+
+BINARY = {"type": "string", "format": "binary"}
+
+ALWAYS = (400, 401, 403, 421, 500, 503, 507)
+"""Failures of any request: a damaged one, no token, a page of another site, a name that is not ours, our mistake, a
+queue that another process holds, a full disk."""
+
+WITH_BODY = (408, 413, 415, 422)
+"""Failures of requests that bring a body: it is slow, large, of another type, or not what is wanted."""
+
+MEANINGS = {
+    400: "The request is damaged.", 401: "A token is needed.", 403: "Pages of other sites may not ask.",
+    404: "There is no such thing.", 406: "The output is no file.", 408: "The body did not arrive in time.",
+    409: "Not possible as things stand.", 412: "It changed since it was read.", 413: "Too large.",
+    415: "Of a type that is not taken.", 421: "The server is not called by this name.",
+    422: "What was sent is not what is wanted.", 429: "Too many requests, or jobs; wait `Retry-After` seconds.",
+    500: "A mistake in the server, or of a worker.", 503: "Not now; wait `Retry-After` seconds.",
+    504: "It took too long.", 507: "The disk of the server is full.",
+}  # fmt: skip
+
 _PARAMETER = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[\d,]+\})+))?\}")
 """A variable part of a route: its name, and the pattern that it must match."""
 
@@ -44,7 +81,7 @@ def document(operations: Iterable[Operation], version: str) -> dict[str, Any]:
         "info": {"title": "Stepgraph", "version": version, "description": "Runs workflows of latent diffusion."},
         "paths": paths,
         "components": {
-            "schemas": {**definitions, "Problem": PROBLEM},
+            "schemas": {**definitions, "Problem": PROBLEM, "OpenAIError": OPENAI_ERROR},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
@@ -78,15 +115,26 @@ def _describe(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     }
     if operation.description:
         described["description"] = operation.description
-    if parameters := [*_path_parameters(operation.path), *_query_parameters(operation.query)]:
+    parameters = _path_parameters(operation.path) + _query_parameters(operation.query) + _headers(operation)
+    if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
         key = (id(operation.body), "validation")
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": schemas[key]}}}
     elif operation.consumes:
-        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in operation.consumes}
+        content = {kind: {"schema": _body(operation, kind)} for kind in operation.consumes}
         described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _body(operation: Operation, kind: str) -> dict[str, Any]:
+    """The schema of a body that is read by the handler itself."""
+    if kind == JSON:
+        return {"type": "object"}
+    if kind != "multipart/form-data":
+        return BINARY
+    needed = [name for name, schema in operation.form.items() if "default" not in schema]
+    return {"type": "object", "required": needed, "properties": dict(operation.form)}
 
 
 def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
@@ -96,11 +144,31 @@ def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
         if type_ is not None:
             content[JSON] = {"schema": schemas[id(type_), "serialization"]}
         found[str(status)] = {"description": HTTPStatus(status).phrase, **({"content": content} if content else {})}
-    found["default"] = {
-        "description": "What went wrong.",
-        "content": {problem.CONTENT_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}},
-    }
+    content_type, model = (JSON, "OpenAIError") if not operation.strict else (problem.CONTENT_TYPE, "Problem")
+    refused = {"content": {content_type: {"schema": {"$ref": REF.format(model=model)}}}}
+    found |= {str(status): {"description": MEANINGS[status], **refused} for status in _errors(operation)}
     return found
+
+
+def _errors(operation: Operation) -> list[int]:
+    """The statuses with which an operation may fail."""
+    found = {*ALWAYS, *operation.errors}
+    if operation.body is not None or operation.consumes:
+        found |= {*WITH_BODY}
+    if operation.strict:
+        found.add(422)  # a query that nobody reads
+    if operation.method != "GET":
+        found.add(429)
+    if "{" in operation.path:
+        found.add(404)
+    return sorted(found)
+
+
+def _headers(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "required": False, **_described(schema)}
+        for name, schema in operation.headers.items()
+    ]
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -115,13 +183,14 @@ def _query_parameters(model: type[BaseModel] | None) -> list[dict[str, Any]]:
     if model is None:
         return []
     schema = model.model_json_schema(ref_template=REF)
+    needed = schema.get("required", ())
     return [
-        {
-            "name": name,
-            "in": "query",
-            "required": name in schema.get("required", ()),
-            "schema": {key: value for key, value in one.items() if key not in ("title", "description")},
-            **({"description": one["description"]} if "description" in one else {}),
-        }
+        {"name": name, "in": "query", "required": name in needed, **_described(one)}
         for name, one in schema["properties"].items()
     ]
+
+
+def _described(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter, its description beside it."""
+    bare = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    return {"schema": bare, **({"description": schema["description"]} if "description" in schema else {})}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from server.http.problem import HttpError
@@ -21,7 +23,16 @@ from server.settings import Limits
 Handler = Callable[..., Awaitable[Any]]
 
 LIMITS = web.AppKey("limits", Limits)
+HIDE: web.AppKey[Callable[[str], str]] = web.AppKey("hide")
+"""Takes the places of this machine out of a text for strangers."""
+
 JSON = "application/json"
+IF_NONE_MATCH = {
+    "If-None-Match": {
+        "type": "string",
+        "description": "The `ETag` of what the client has; if that is still right, the answer is 304.",
+    }
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,9 @@ class Operation:
         query: Model of the query parameters.
         produces: Content types of answers that are not JSON.
         consumes: Content types of bodies that the handler reads itself.
+        form: JSON Schemas of the parts of a form, by name; those that have to be there have no default.
+        headers: JSON Schemas of the request headers that count, by name.
+        errors: Statuses of failures besides those that every operation of its kind has.
     """
 
     handler: Handler
@@ -55,7 +69,20 @@ class Operation:
     query: type[BaseModel] | None = None
     produces: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
+    form: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    headers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    errors: tuple[int, ...] = ()
     name: str = ""
+
+    @property
+    def strict(self) -> bool:
+        """Whether a query that nobody reads is refused; programs written for OpenAI's API may send one."""
+        return not self.path.startswith("/v1/")
+
+    @property
+    def endless(self) -> bool:
+        """Whether the answer is a stream, which has no head without a body."""
+        return "text/event-stream" in self.produces or HTTPStatus.SWITCHING_PROTOCOLS in self.returns
 
     @property
     def summary(self) -> str:
@@ -91,12 +118,16 @@ def route(operation: Operation) -> web.RouteDef:
         arguments: dict[str, Any] = {}
         if operation.query is not None:
             arguments["query"] = _query(operation.query, request)
+        elif request.query and operation.strict:
+            raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, "this operation takes no query")
         if adapter is not None:
             arguments["body"] = _valid(adapter, await _body(request))
         reply = await operation.handler(request, **arguments)
-        return reply if isinstance(reply, web.StreamResponse) else _response(reply)
+        return reply if isinstance(reply, web.StreamResponse) else _response(reply, request.app[HIDE])
 
     endpoint.__name__ = operation.name
+    if operation.method == "GET" and not operation.endless:
+        return web.get(operation.path, endpoint, allow_head=True)
     return web.route(operation.method, operation.path, endpoint)
 
 
@@ -104,21 +135,43 @@ async def _body(request: web.Request) -> bytes:
     """The JSON body, bounded in size and time.
 
     Raises:
-        HttpError: 415, 413 or 408.
+        HttpError: 415, 413, 408 or 400.
     """
     if request.content_type != JSON:
         raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {JSON}, not {request.content_type}")
-    limits = request.app[LIMITS]
+    return await read_body(request, request.app[LIMITS].json_bytes)
+
+
+async def read_body(request: web.Request, most: int) -> bytes:
+    """A body of at most `most` bytes, which comes in time.
+
+    Raises:
+        HttpError: 413, 408 or 400.
+    """
     body = bytearray()
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            async for chunk in request.content.iter_chunked(1 << 16):
-                body += chunk
-                if len(body) > limits.json_bytes:
-                    raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {limits.json_bytes} bytes")
-    except TimeoutError as error:
-        raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from error
+    async with arriving(request):
+        async for chunk in request.content.iter_chunked(1 << 16):
+            body += chunk
+            if len(body) > most:
+                raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {most} bytes")
     return bytes(body)
+
+
+@asynccontextmanager
+async def arriving(request: web.Request) -> AsyncIterator[None]:
+    """Within, the body is read: it has to come in time, and whole.
+
+    Raises:
+        HttpError: 408, or 400 for a body that is damaged on its way.
+    """
+    try:
+        async with asyncio.timeout(request.app[LIMITS].body_seconds):
+            yield
+    except TimeoutError as error:
+        headers = {"Connection": "close"}
+        raise HttpError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time", headers=headers) from error
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise HttpError(HTTPStatus.BAD_REQUEST, "the body is damaged") from error
 
 
 def _valid(adapter: TypeAdapter[Any], body: bytes) -> Any:
@@ -147,13 +200,13 @@ def _refusal(message: str, error: ValidationError) -> HttpError:
     return HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, message, errors=found)
 
 
-def _response(reply: Any) -> web.Response:
+def _response(reply: Any, hide: Callable[[str], str]) -> web.Response:
     if not isinstance(reply, Reply):
         reply = Reply(reply)
     if reply.value is None:
         return web.Response(status=reply.status, headers=reply.headers)
     body = reply.value.model_dump_json() if isinstance(reply.value, BaseModel) else to_json(reply.value)
-    return web.Response(status=reply.status, text=body, content_type=JSON, headers=reply.headers)
+    return web.Response(status=reply.status, text=hide(body), content_type=JSON, headers=reply.headers)
 
 
 def to_json(value: Any) -> str:

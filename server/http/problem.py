@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +14,8 @@ from graphcore.errors import CheckFailed, Problem
 from server.files.store import FileTooLarge, UnknownFile
 from server.jobs.job import IdempotencyConflict, QueueFull, UnknownJob, WrongState
 from server.workflows.store import Changed, ReadOnly, UnknownWorkflow
+
+Hide = Callable[[str], str]
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -50,14 +52,14 @@ class HttpError(StepgraphError):
         super().__init__(message)
 
 
-def of(error: StepgraphError) -> web.Response:
-    """The response that says an error."""
+def of(error: StepgraphError, hide: Hide = str) -> web.Response:
+    """The response that says an error; `hide` takes out what strangers need not know."""
     if isinstance(error, HttpError):
-        return response(error.status, str(error), error.headers, **error.more)
+        return response(error.status, str(error), error.headers, hide, **error.more)
     status = next(status for kind, status in STATUS.items() if isinstance(error, kind))
     headers = {"Retry-After": str(RETRY_SECONDS)} if status is HTTPStatus.TOO_MANY_REQUESTS else {}
     more = {"problems": problems(error.problems)} if isinstance(error, CheckFailed) else {}
-    return response(status, str(error), headers, **more)
+    return response(status, str(error), headers, hide, **more)
 
 
 def problems(found: Sequence[Problem]) -> list[dict[str, Any]]:
@@ -66,13 +68,12 @@ def problems(found: Sequence[Problem]) -> list[dict[str, Any]]:
 
 
 def response(
-    status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, **more: Any
-) -> web.Response:  # fmt: skip
+    status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, hide: Hide = str, **more: Any
+) -> web.Response:
     """A problem document."""
     body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **more}
-    return web.Response(
-        status=status, body=json.dumps(body, default=str).encode(), content_type=CONTENT_TYPE, headers=headers
-    )
+    text = hide(json.dumps(body, default=str, ensure_ascii=False))
+    return web.Response(status=status, body=text.encode("utf-8", "replace"), content_type=CONTENT_TYPE, headers=headers)
 
 
 def for_openai(answer: web.StreamResponse) -> web.Response:

@@ -19,7 +19,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from graphcore import StepgraphError
+from server import logs
 from server.http import problem
+from server.http.operation import HIDE
 from server.http.problem import HttpError
 from server.settings import Settings, is_loopback
 
@@ -29,8 +31,11 @@ COOKIE = "stepgraph_token"
 SUBPROTOCOL = "bearer."
 """Prefix of a WebSocket subprotocol that carries the token: browsers cannot send a header there."""
 
-OPEN = frozenset({"/api/v1/health", "/api/v1/login"})
+OPEN = frozenset({"/", "/api/v1/health", "/api/v1/login"})
 """Paths that need no token."""
+
+PAGES = frozenset({"/", "/api/docs"})
+"""Pages for people, which change nothing and lead to nothing that runs by itself."""
 
 MOST_CLIENTS = 10_000
 """Clients whose rate is remembered; the ones not heard of for longest are forgotten."""
@@ -52,13 +57,14 @@ REQUEST_ID = web.RequestKey("request_id", str)
 
 def middlewares(settings: Settings) -> list[Middleware]:
     """All of them, the outermost first."""
-    return [_errors, _headers, _host_and_origin(settings), _token(settings), _rate(settings)]
+    return [_errors, _headers, _host_and_origin(settings), _token(settings), _rate(settings), _plain]
 
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever goes wrong becomes a problem document; what nobody expected says no more than its request's id."""
     request[REQUEST_ID] = secrets.token_hex(8)
+    logs.REQUEST.set(request[REQUEST_ID])
     response = await _answered(request, handler)
     if request.path.startswith("/v1/") and response.content_type == problem.CONTENT_TYPE:
         return problem.for_openai(response)
@@ -69,18 +75,20 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except StepgraphError as error:
-        return problem.of(error)
+        return problem.of(error, request.app[HIDE])
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
         headers = {name: value for name, value in error.headers.items() if name == "Allow"}
+        if error.status == HTTPStatus.METHOD_NOT_ALLOWED and request.method == "OPTIONS":
+            return web.Response(status=HTTPStatus.NO_CONTENT, headers=headers)
         return problem.response(HTTPStatus(error.status), error.reason, headers)
     except (ConnectionResetError, asyncio.CancelledError):
         raise
     except RecursionError:
         return problem.response(HTTPStatus.UNPROCESSABLE_ENTITY, "the body is nested too deeply")
     except Exception:
-        log.exception("request %s failed", request[REQUEST_ID])
+        log.exception("a request failed")
         detail = f"a mistake in the server; its log says more under {request[REQUEST_ID]}"
         return problem.response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
@@ -90,7 +98,7 @@ async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
     except StepgraphError as error:
-        response = problem.of(error)
+        response = problem.of(error, request.app[HIDE])
     if not response.prepared:
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
@@ -120,11 +128,27 @@ def _host_and_origin(settings: Settings) -> Middleware:
         origin = request.headers.get("Origin")
         if origin is not None and not _same(origin, request):
             raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not _visits(request):
             raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
         return await handler(request)
 
     return check
+
+
+def _visits(request: web.Request) -> bool:
+    """Whether somebody follows a link of another site to a page for people: the other site cannot look at it."""
+    fetched = (request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest"))
+    return request.method == "GET" and request.path in PAGES and fetched == ("navigate", "document")
+
+
+@web.middleware
+async def _plain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Bodies come as they are: what is counted is then what is kept, and nothing small unpacks to something large."""
+    if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
+        raise HttpError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body unpacked", headers={"Accept-Encoding": "identity"}
+        )
+    return await handler(request)
 
 
 def _name(host: str) -> str:

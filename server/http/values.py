@@ -15,7 +15,11 @@ from server.http.services import SERVICES
 
 operations = Operations("values")
 
-KEY = "{key:[0-9a-f]{64}}"
+KEY = "{key:(?:[0-9a-f]{2})?[0-9a-f]{64}}"
+"""The key of a call; before it may stand which of the call's outputs, as the result of a job has it."""
+
+CALL = 64
+"""Digits of the key of a call."""
 
 
 class OutputView(BaseModel):
@@ -31,14 +35,14 @@ class ValueView(BaseModel):
     outputs: list[OutputView]
 
 
-@operations.add("GET", f"/api/v1/values/{KEY}", {200: ValueView})
+@operations.add("GET", f"/api/v1/values/{KEY}", {200: ValueView}, errors=(503,))
 async def get_value(request: web.Request) -> ValueView:
-    """What the call with this key gave: types, shapes, ranges and histograms. Events tell the keys."""
+    """What the call with this key gave: types, shapes, ranges and histograms. Events and results tell the keys."""
     found = await _look(request, picture=False)
-    return ValueView(key=request.match_info["key"], outputs=[OutputView(**one) for one in found])
+    return ValueView(key=request.match_info["key"][-CALL:], outputs=[OutputView(**one) for one in found])
 
 
-@operations.add("GET", f"/api/v1/values/{KEY}/preview", {200: None}, produces=("image/png",))
+@operations.add("GET", f"/api/v1/values/{KEY}/preview", {200: None}, produces=("image/png",), errors=(503,))
 async def preview_value(request: web.Request) -> web.Response:
     """A small picture of the value (of latents: what they would be as a picture)."""
     for output in await _look(request, picture=True):
@@ -49,7 +53,7 @@ async def preview_value(request: web.Request) -> web.Response:
 
 
 async def _look(request: web.Request, *, picture: bool) -> list[dict[str, Any]]:
-    found = await request.app[SERVICES].supervisor.look(request.match_info["key"], picture=picture)
+    found = await request.app[SERVICES].supervisor.look(request.match_info["key"][-CALL:], picture=picture)
     if found is None:
         message = "no worker answers; it starts, or its step takes long"
         raise HttpError(HTTPStatus.SERVICE_UNAVAILABLE, message, headers={"Retry-After": "2"})

@@ -14,17 +14,24 @@ from graphcore.check import checker
 from graphcore.errors import CheckFailed
 from graphcore.files.workflow import MISSING, WorkflowInput
 from server.http import files, problem
-from server.http.jobs import JobRequest, JobView, enqueue, idempotency, view
-from server.http.operation import Operations, Reply
+from server.http.jobs import IDEMPOTENCY, JobRequest, JobView, idempotency, prepare, submit, view, views
+from server.http.operation import IF_NONE_MATCH, Operations, Reply, read_body
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
-from server.jobs.job import Job, State
+from server.jobs.job import Job, Request, State
 from server.work import inputs
 from server.workflows.store import NAME, Stored
 
 operations = Operations("workflows")
 
+IF_MATCH = {
+    "If-Match": {"type": "string", "description": "The version that was read, as its `ETag` said it; `*` for any."}
+}
+
 PATH = "/api/v1/workflows/{name:" + NAME + "}"
+
+SMALL = 1 << 20
+"""Bytes of a file that is sent from memory."""
 
 
 class InputView(BaseModel):
@@ -130,7 +137,7 @@ def _etag(stored: Stored) -> str:
     return f'"{stored.version}"'
 
 
-@operations.add("GET", PATH, {200: dict[str, Any], 304: None})
+@operations.add("GET", PATH, {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
 async def get_workflow(request: web.Request) -> web.Response:
     """The file of a workflow, as it is on the disk; its version is the `ETag`."""
     services = request.app[SERVICES]
@@ -141,7 +148,8 @@ async def get_workflow(request: web.Request) -> web.Response:
     return web.Response(text=stored.text, content_type="application/json", headers=headers)
 
 
-@operations.add("PUT", PATH, {200: WorkflowSummary, 201: WorkflowSummary}, consumes=("application/json",))
+@operations.add("PUT", PATH, {200: WorkflowSummary, 201: WorkflowSummary}, consumes=("application/json",),
+    headers=IF_MATCH, errors=(412,))  # fmt: skip
 async def put_workflow(request: web.Request) -> Reply:
     """Write the file of a workflow, byte for byte as it is sent.
 
@@ -161,14 +169,14 @@ async def put_workflow(request: web.Request) -> Reply:
 async def _text(request: web.Request, services: Services) -> str:
     if request.content_type != "application/json":
         raise HttpError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send application/json, not {request.content_type}")
-    body = await files.read_body(request, services.settings.limits.json_bytes)
+    body = await read_body(request, services.settings.limits.json_bytes)
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is not UTF-8: {error.reason}") from error
 
 
-@operations.add("DELETE", PATH, {204: None})
+@operations.add("DELETE", PATH, {204: None}, headers=IF_MATCH, errors=(409, 412))
 async def delete_workflow(request: web.Request) -> Reply:
     """Remove the file of a workflow (`If-Match`: only this version); a shipped one of that name shows again."""
     services = request.app[SERVICES]
@@ -178,7 +186,7 @@ async def delete_workflow(request: web.Request) -> Reply:
     return Reply(status=HTTPStatus.NO_CONTENT)
 
 
-@operations.add("POST", "/api/v1/check", {200: CheckResult}, body=CheckRequest)
+@operations.add("POST", "/api/v1/check", {200: CheckResult}, body=CheckRequest, errors=(404,))
 async def check(request: web.Request, body: CheckRequest) -> CheckResult:
     """What is wrong with a workflow, in the words of `stepgraph check`."""
     services = request.app[SERVICES]
@@ -197,7 +205,7 @@ async def check(request: web.Request, body: CheckRequest) -> CheckResult:
     return result
 
 
-@operations.add("POST", "/api/v1/explain", {200: Explanation}, body=CheckRequest)
+@operations.add("POST", "/api/v1/explain", {200: Explanation}, body=CheckRequest, errors=(404,))
 async def explain(request: web.Request, body: CheckRequest) -> Explanation:
     """Per node: cached, or will run, and why. Nothing is run."""
     services = request.app[SERVICES]
@@ -218,27 +226,56 @@ async def explain(request: web.Request, body: CheckRequest) -> Explanation:
     return result
 
 
-@operations.add("POST", f"{PATH}/run", {200: JobView, 202: JobView}, body=RunRequest, produces=("image/png",))
+@operations.add(
+    "POST", f"{PATH}/run", {200: JobView, 202: JobView}, body=RunRequest, produces=("image/png",),
+    headers=IDEMPOTENCY, errors=(406, 409),
+)  # fmt: skip
 async def run_workflow(request: web.Request, body: RunRequest) -> web.StreamResponse | Reply:
     """Run a workflow and answer with what it made.
 
     `Accept: image/png` (or anything but JSON) gives the file of the output, else the job as JSON. A run that takes
-    longer than `wait` goes on; the answer is then 202 with the job's address.
+    longer than `wait` goes on; the answer is then 202 with the job's address. What was asked before, and would come
+    out the same by every key, is answered by the former job (`Location`); with an `Idempotency-Key` it runs anew.
     """
     services = request.app[SERVICES]
     asked = JobRequest(workflow=request.match_info["name"], inputs=body.inputs)
-    job = await enqueue(services, asked, idempotency(request))
-    limit = services.settings.limits.sync_seconds if body.wait is None else body.wait
-    ended = await wait_for(services, job.id, min(limit, services.settings.limits.sync_seconds))
+    key, as_json = idempotency(request), "application/json" in request.headers.get("Accept", "")
+
+    def look() -> tuple[Request, web.StreamResponse | Reply | None]:
+        wanted, workflow = prepare(services, asked)
+        known = None if key is not None else services.answers.find(wanted, workflow)
+        return wanted, None if known is None else _answer(services, request, known, body.output, as_json)
+
+    wanted: Request
+    answer: web.StreamResponse | Reply | None
+    wanted, answer = await services.answers.swiftly(asked.workflow, look)
+    if answer is None:
+        job = await submit(services, wanted, key)
+        most = services.settings.limits.sync_seconds
+        ended = await wait_for(services, job.id, most if body.wait is None else min(body.wait, most))
+        services.answers.remember(ended)
+        if not ended.state.ended:
+            (waiting,) = await views(services, [ended])
+            return Reply(waiting, HTTPStatus.ACCEPTED, {"Location": f"/api/v1/jobs/{ended.id}"})
+        answer = await services.run(_answer, services, request, ended, body.output, as_json)
+    assert answer is not None
+    return answer
+
+
+def _answer(
+    services: Services, request: web.Request, ended: Job, output: str | None, as_json: bool
+) -> web.StreamResponse | Reply:
+    """What an ended job made; a small file is read here and now, which spares the server some turns."""
     headers = {"Location": f"/api/v1/jobs/{ended.id}"}
-    if not ended.state.ended:
-        position = await services.run(services.queue.position, ended.id)
-        return Reply(view(ended, position), HTTPStatus.ACCEPTED, headers)
     if ended.state is not State.SUCCEEDED:
         raise failed(ended)
-    if "application/json" in request.headers.get("Accept", ""):
-        return Reply(view(ended, None), headers=headers)
-    return files.send(services, request, _file(ended.result or {}, body.output), headers)
+    if as_json:
+        return Reply(view(ended), headers=headers)
+    stored = services.files.get(_file(ended.result or {}, output))
+    if stored.bytes > SMALL:
+        return files.send(services, request, stored.id, headers)
+    fixed = {"Content-Type": stored.media_type, "Content-Disposition": f'inline; filename="{stored.name}"'}
+    return web.Response(body=stored.path.read_bytes(), headers={**fixed, **headers})
 
 
 async def wait_for(services: Services, id_: str, seconds: float) -> Job:

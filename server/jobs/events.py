@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from server.jobs import story
 
 MOST_EVENTS = 50_000
 """Events kept of one job (at least 1); beyond them the oldest leave."""
@@ -35,7 +38,11 @@ CREATE TABLE IF NOT EXISTS events (
     PRIMARY KEY (job, n)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pictures ON events (job, n, length(preview)) WHERE preview IS NOT NULL;
+CREATE INDEX IF NOT EXISTS states ON events (job, n) WHERE name = 'state';
 """
+
+New = tuple[str, Mapping[str, Any], bytes]
+"""An event that is to be written: name, data, preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +79,39 @@ class EventLog:
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.executescript(_SCHEMA)
 
-    def append(self, job: str, events: Sequence[tuple[str, Mapping[str, Any], bytes]]) -> int:
-        """Write events (name, data, preview) down; returns the number of the last one."""
+    def append(self, job: str, events: Sequence[New]) -> int:
+        """Write events (name, data, preview) down; returns the number of the last one.
+
+        Of `state` events only news are written, and before them what nobody told (`story.heard`).
+        """
+        with self._change():
+            return self._add(job, self._news(job, events))
+
+    def settle(self, job: str, truth: Callable[[], story.Told]) -> bool:
+        """Write the `state` events that the log lacks to tell how a job stands; returns whether it lacked any.
+
+        Args:
+            truth: Reads the state. It is asked while nobody else writes, so that no older word can come after it.
+        """
+        with self._change():
+            missing = story.settled(self._told(job), truth())
+            self._add(job, [("state", data, b"") for data in missing])
+            return bool(missing)
+
+    def told(self, job: str) -> story.Told | None:
+        """The state of a job that was told last."""
         with self._lock:
-            database = self._database
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                last = self._last(job)
-                rows = [
-                    (job, number, name, json.dumps(data, separators=(",", ":"), default=str), preview or None)
-                    for number, (name, data, preview) in enumerate(events, last + 1)
-                ]
-                database.executemany("INSERT INTO events (job, n, name, data, preview) VALUES (?, ?, ?, ?, ?)", rows)
-                self._trim(job, any(row[4] for row in rows))
-                database.execute("COMMIT")
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-            return last + len(rows)
+            return self._told(job)
+
+    def unfinished(self) -> list[tuple[str, str]]:
+        """Jobs of which no end was told yet, and the state that was told last."""
+        query = """
+            SELECT job, state FROM (
+                SELECT job, json_extract(data, '$.state') AS state, max(n) FROM events WHERE name = 'state' GROUP BY job
+            ) WHERE state IN ('queued', 'running')
+        """
+        with self._lock:
+            return self._database.execute(query).fetchall()
 
     def read(self, job: str, after: int = 0, limit: int = 1000, *, previews: bool = True) -> list[Recorded]:
         """The events of a job with numbers above `after`, in order."""
@@ -112,6 +134,49 @@ class EventLog:
     def close(self) -> None:
         with self._lock:
             self._database.close()
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """One transaction: all of it or nothing."""
+        with self._lock:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:  # a full disk ends it by itself
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _news(self, job: str, events: Sequence[New]) -> list[New]:
+        """The events without states that are old news, and with those that nobody told."""
+        found: list[New] = []
+        told: story.Told | None = None
+        for event in events:
+            if event[0] == "state":
+                told = told or self._told(job)
+                for data in story.heard(told, event[1]):
+                    found.append(("state", data, b""))
+                    told = data
+            else:
+                found.append(event)
+        return found
+
+    def _add(self, job: str, events: Sequence[New]) -> int:
+        last = self._last(job)
+        rows = [
+            (job, number, name, json.dumps(data, separators=(",", ":"), default=str), preview or None)
+            for number, (name, data, preview) in enumerate(events, last + 1)
+        ]
+        insert = "INSERT INTO events (job, n, name, data, preview) VALUES (?, ?, ?, ?, ?)"
+        self._database.executemany(insert, rows)
+        self._trim(job, any(row[4] for row in rows))
+        return last + len(rows)
+
+    def _told(self, job: str) -> story.Told | None:
+        query = "SELECT data FROM events WHERE job = ? AND name = 'state' ORDER BY n DESC LIMIT 1"
+        row = self._database.execute(query, (job,)).fetchone()
+        return None if row is None else json.loads(row[0])
 
     def _last(self, job: str) -> int:
         row = self._database.execute("SELECT max(n) FROM events WHERE job = ?", (job,)).fetchone()

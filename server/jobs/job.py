@@ -35,6 +35,7 @@ class Request:
         outputs: Names of the outputs to make; empty for all.
         priority: Higher ones run first; equal ones in the order in which they came.
         previews: Make small pictures of values on the way.
+        request_id: Names the HTTP request that asked, for logs; two requests that differ in it alone ask for the same.
     """
 
     workflow: str
@@ -43,6 +44,7 @@ class Request:
     outputs: tuple[str, ...] = ()
     priority: int = 0
     previews: bool = False
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Job:
         created, started, finished: Seconds since 1970 by the wall clock, for people; nothing is decided by them.
         result: Output names to what was made: key, files, or a plain value.
         error: What a failed job ended with: `kind`, `message`, `node`, ...
+        progress: Share of the known work that is done, while it runs; None where that is not known.
+        seconds_left: Until its end, by what its nodes took before; None where one of them was never measured.
     """
 
     id: str
@@ -72,6 +76,16 @@ class Job:
     finished: float | None = None
     result: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
+    progress: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a job that waits may hope for: how many come before it, and the seconds until its end, if known."""
+
+    position: int
+    seconds_left: float | None = None
 
 
 class UnknownJob(StepgraphError):

@@ -18,8 +18,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from blake3 import blake3
+
+from graphcore import StepgraphError
 from server.jobs.clock import Clock
-from server.jobs.job import IdempotencyConflict, Job, LostLease, QueueFull, Request, State, UnknownJob, WrongState
+from server.jobs.job import (
+    IdempotencyConflict,
+    Job,
+    LostLease,
+    Prospect,
+    QueueFull,
+    Request,
+    State,
+    UnknownJob,
+    WrongState,
+)
 
 LEASE_SECONDS = 15.0
 """How long a job stays with a worker that is not heard of."""
@@ -51,14 +64,30 @@ CREATE TABLE IF NOT EXISTS jobs (
     started REAL,
     finished REAL,
     result TEXT,
-    error TEXT
+    error TEXT,
+    kind TEXT NOT NULL DEFAULT '',
+    progress REAL,
+    seconds_left REAL
 );
 CREATE INDEX IF NOT EXISTS waiting ON jobs (priority DESC, seq) WHERE state = 'queued';
 CREATE INDEX IF NOT EXISTS running ON jobs (lease) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS by_state ON jobs (state, seq);
+CREATE TABLE IF NOT EXISTS pace (kind TEXT PRIMARY KEY, seconds REAL NOT NULL, used REAL NOT NULL) WITHOUT ROWID;
 """
 
-_FIELDS = "id, state, request, attempts, token, worker, cancelling, created, started, finished, result, error"
+MOST_SUMMED = 200
+"""Waiting jobs whose seconds are added up to tell one that comes after them how long it will wait."""
+
+MOST_PACES = 1000
+"""Kinds of jobs (and of nodes) of which it is known how long they take."""
+
+NEWEST = 0.3
+"""Share of the newest measurement in what counts as the pace."""
+
+_FIELDS = (
+    "id, state, request, attempts, token, worker, cancelling, created, started, finished, result, error, progress, "
+    "seconds_left"
+)
 
 
 class Queue:
@@ -89,6 +118,10 @@ class Queue:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
+        self._reading, self._reader = self._lock, self._database
+        if str(path) != ":memory:":  # who reads does not wait for one who writes to the disk
+            self._reading = threading.Lock()
+            self._reader = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
     # -- asking --------------------------------------------------------------------------------------------------
 
@@ -99,26 +132,51 @@ class Queue:
             QueueFull: too many wait.
             IdempotencyConflict: the key stands for another request.
         """
-        text = _encode(asdict(request))
+        (job,) = self.enqueue_all([(request, idempotency)])
+        if isinstance(job, StepgraphError):
+            raise job
+        return job
+
+    def enqueue_all(self, asked: Sequence[tuple[Request, str | None]]) -> list[Job | StepgraphError]:
+        """Add jobs in one transaction, as those who ask at one moment need the disk to turn once only.
+
+        Returns: of each its job, or why it is not accepted, as `enqueue` would have raised it.
+        """
         with self._change() as database:
-            if idempotency is not None and (known := self._known(database, idempotency, text)) is not None:
-                return known
             waiting = database.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0]
-            if waiting >= self._most_waiting:
-                raise QueueFull(f"{waiting} jobs wait already")
-            id_ = secrets.token_hex(16)
-            row = (id_, State.QUEUED, request.priority, text, idempotency, time.time())
-            database.execute(
-                "INSERT INTO jobs (id, state, priority, request, idempotency, created) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            return self._get(database, id_)
+            found: list[Job | StepgraphError] = []
+            for request, idempotency in asked:
+                try:
+                    job, new = self._enqueue(database, request, idempotency, waiting)
+                except StepgraphError as error:
+                    found.append(error)
+                else:
+                    found.append(job)
+                    waiting += new
+            return found
+
+    def _enqueue(
+        self, database: sqlite3.Connection, request: Request, idempotency: str | None, waiting: int
+    ) -> tuple[Job, bool]:
+        text = _encode(asdict(request))
+        if idempotency is not None and (known := self._known(database, idempotency, text)) is not None:
+            return known, False
+        if waiting >= self._most_waiting:
+            raise QueueFull(f"{waiting} jobs wait already")
+        job = Job(secrets.token_hex(16), request, created=time.time())
+        row = (job.id, State.QUEUED, request.priority, text, idempotency, job.created, kind(request))
+        database.execute(
+            "INSERT INTO jobs (id, state, priority, request, idempotency, created, kind) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        return job, True
 
     def _known(self, database: sqlite3.Connection, idempotency: str, text: str) -> Job | None:
         query = f"SELECT request, {_FIELDS} FROM jobs WHERE idempotency = ?"
         row = database.execute(query, (idempotency,)).fetchone()
         if row is None:
             return None
-        if row[0] != text:
+        if _asked(row[0]) != _asked(text):
             raise IdempotencyConflict(f"the idempotency key {idempotency!r} was used for another request")
         return _job(row[1:])
 
@@ -128,8 +186,8 @@ class Queue:
         Raises:
             UnknownJob: there is none of this id.
         """
-        with self._lock:
-            return self._get(self._database, id_)
+        with self._reading:
+            return self._get(self._reader, id_)
 
     def jobs(self, *, states: Sequence[State] = (), before: str | None = None, limit: int = 50) -> list[Job]:
         """Jobs, the newest first; `before` is the id of the last one of the page before.
@@ -137,29 +195,77 @@ class Queue:
         Raises:
             UnknownJob: there is no job `before`.
         """
-        wanted = list(states or State)
-        marks = ", ".join("?" * len(wanted))
-        with self._lock:
+        wanted = list(states)
+        marks = f"state IN ({', '.join('?' * len(wanted))}) AND" if wanted else ""
+        with self._reading:
             last = self._seq(before) if before is not None else None
-            query = f"SELECT {_FIELDS} FROM jobs WHERE state IN ({marks}) AND seq < ? ORDER BY seq DESC LIMIT ?"
-            rows = self._database.execute(query, (*wanted, last or 2**62, limit)).fetchall()
+            query = f"SELECT {_FIELDS} FROM jobs WHERE {marks} seq < ? ORDER BY seq DESC LIMIT ?"
+            rows = self._reader.execute(query, (*wanted, last or 2**62, limit)).fetchall()
         return [_job(row) for row in rows]
 
     def position(self, id_: str) -> int | None:
         """How many jobs are taken up before this one; None where it does not wait."""
-        query = """
-            SELECT (SELECT count(*) FROM jobs AS other WHERE other.state = 'queued' AND
-                    (other.priority > jobs.priority OR (other.priority = jobs.priority AND other.seq < jobs.seq)))
+        before = "SELECT count(*) FROM jobs AS o INDEXED BY waiting WHERE o.state = 'queued' AND o.priority"
+        query = f"""
+            SELECT ({before} > jobs.priority) + ({before} = jobs.priority AND o.seq < jobs.seq)
             FROM jobs WHERE id = ? AND state = 'queued'
         """
-        with self._lock:
-            row = self._database.execute(query, (id_,)).fetchone()
+        with self._reading:
+            row = self._reader.execute(query, (id_,)).fetchone()
         return None if row is None else int(row[0])
+
+    def prospects(self, ids: Sequence[str], workers: int = 1) -> dict[str, Prospect]:
+        """Of those of the jobs that wait: how many come before each, and the seconds until its end.
+
+        The seconds follow from how long jobs of the same kind took before; None where one was never seen, or very many
+        come before.
+        """
+        found = {id_: Prospect(position) for id_, position in self._positions(ids).items()}
+        if any(one.position < MOST_SUMMED for one in found.values()):
+            seconds = self._ends(max(workers, 1))
+            return {id_: Prospect(one.position, seconds.get(id_)) for id_, one in found.items()}
+        return found
+
+    def _positions(self, ids: Sequence[str]) -> dict[str, int]:
+        marks = ", ".join("?" * len(ids))
+        query = f"""
+            WITH waits AS (
+                SELECT seq, row_number() OVER (ORDER BY priority DESC, seq) - 1 AS position
+                FROM jobs INDEXED BY waiting WHERE state = 'queued'
+            )
+            SELECT id, position FROM waits JOIN jobs USING (seq)
+            WHERE seq IN (SELECT seq FROM jobs WHERE id IN ({marks}))
+        """
+        if len(ids) == 1:  # counting along the index is quicker than numbering all
+            position = self.position(ids[0])
+            return {} if position is None else {ids[0]: position}
+        with self._reading:
+            return dict(self._reader.execute(query, tuple(ids)).fetchall())
+
+    def _ends(self, workers: int) -> dict[str, float]:
+        """Seconds until the first ones of those that wait will have ended, as far as that is known."""
+        query = (
+            "SELECT id, pace.seconds FROM jobs INDEXED BY waiting LEFT JOIN pace USING (kind) "
+            "WHERE state = 'queued' ORDER BY priority DESC, seq LIMIT ?"
+        )
+        with self._reading:
+            left = self._reader.execute("SELECT seconds_left FROM jobs WHERE state = 'running'").fetchall()
+            rows = self._reader.execute(query, (MOST_SUMMED,)).fetchall()
+        if any(row[0] is None for row in left):
+            return {}
+        found: dict[str, float] = {}
+        total = sum(row[0] for row in left)
+        for id_, seconds in rows:
+            if seconds is None:
+                break
+            found[id_] = total / workers + seconds
+            total += seconds
+        return found
 
     def counts(self) -> dict[State, int]:
         """How many jobs there are in each state."""
-        with self._lock:
-            rows = self._database.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+        with self._reading:
+            rows = self._reader.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
         return {state: dict(rows).get(state, 0) for state in State}
 
     def cancel(self, id_: str) -> Job:
@@ -197,13 +303,18 @@ class Queue:
     # -- working -------------------------------------------------------------------------------------------------
 
     def claim(self, worker: str, lease: float = LEASE_SECONDS) -> Job | None:
-        """Take up the next job for `lease` seconds; None if none waits."""
-        with self._change() as database:
+        """Take up the next job for `lease` seconds; None if none waits.
+
+        This alone does not wait for the disk: a machine that fails at this moment finds the job waiting, as it was;
+        the first renewal of the lease, or the job's end, brings it to the disk.
+        """
+        with self._change(durable=False) as database:
             row = database.execute(
                 f"""
                 UPDATE jobs SET state = 'running', worker = ?, boot = ?, lease = ?, attempts = attempts + 1,
-                    token = token + 1, started = coalesce(started, ?)
-                WHERE seq = (SELECT seq FROM jobs WHERE state = 'queued' ORDER BY priority DESC, seq LIMIT 1)
+                    token = token + 1, started = coalesce(started, ?), progress = NULL, seconds_left = NULL
+                WHERE seq = (SELECT seq FROM jobs INDEXED BY waiting WHERE state = 'queued'
+                             ORDER BY priority DESC, seq LIMIT 1)
                 RETURNING {_FIELDS}
                 """,
                 (worker, self._clock.boot, self._clock.now() + lease, time.time()),
@@ -219,6 +330,34 @@ class Queue:
         with self._change() as database:
             self._own(database, job, "lease = ?", (self._clock.now() + lease,))
             return self._get(database, job.id).cancelling
+
+    def report(self, job: Job, progress: float | None, seconds_left: float | None) -> None:
+        """Say how far a job is; what nobody needs after a failure of the machine waits for no disk.
+
+        Raises:
+            LostLease: it is no longer this worker's.
+        """
+        with self._change(durable=False) as database:
+            self._own(database, job, "progress = ?, seconds_left = ?", (progress, seconds_left))
+
+    def paces(self) -> dict[str, float]:
+        """Seconds that jobs and nodes take, by kind, as `learn` was told."""
+        with self._reading:
+            return dict(self._reader.execute("SELECT kind, seconds FROM pace").fetchall())
+
+    def learn(self, measured: Mapping[str, float]) -> None:
+        """Remember how many seconds kinds of jobs or nodes took; the newest count most."""
+        rows = [(name, seconds, time.time(), NEWEST, NEWEST) for name, seconds in measured.items()]
+        with self._change(durable=False) as database:
+            database.executemany(
+                "INSERT INTO pace (kind, seconds, used) VALUES (?, ?, ?) ON CONFLICT (kind) DO UPDATE SET "
+                "seconds = seconds * (1 - ?) + excluded.seconds * ?, used = excluded.used",
+                rows,
+            )
+            database.execute(
+                "DELETE FROM pace WHERE kind IN (SELECT kind FROM pace ORDER BY used DESC LIMIT -1 OFFSET ?)",
+                (MOST_PACES,),
+            )
 
     def succeed(self, job: Job, result: Mapping[str, Any]) -> None:
         """End a job with what it made.
@@ -280,26 +419,54 @@ class Queue:
 
     # -- housekeeping --------------------------------------------------------------------------------------------
 
-    def forget(self, keep: int) -> list[str]:
-        """Remove all but the `keep` newest jobs that ended; returns the ids of those removed."""
+    def forget(self, keep: int, before: float | None = None, most: int = 500) -> list[str]:
+        """Remove jobs that ended, all but the `keep` newest; returns the ids of those removed.
+
+        Args:
+            before: Remove also those that ended before this time (seconds since 1970), however few there are.
+            most: As many at a time, the oldest first, so that nobody waits long for it.
+        """
+        ended = "state IN ('succeeded', 'failed', 'cancelled')"
         with self._change() as database:
+            edge = database.execute(
+                f"SELECT seq FROM jobs WHERE {ended} ORDER BY seq DESC LIMIT 1 OFFSET ?", (keep,)
+            ).fetchone()
             rows = database.execute(
-                "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE state IN ('succeeded', 'failed', "
-                "'cancelled') ORDER BY seq DESC LIMIT -1 OFFSET ?) RETURNING id",
-                (keep,),
+                f"DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE {ended} AND (seq <= ? OR finished < ?) "
+                "ORDER BY seq LIMIT ?) RETURNING id, seq",
+                (edge[0] if edge else -1, before or 0.0, most),
             ).fetchall()
-        return [row[0] for row in rows]
+        return [row[0] for row in sorted(rows, key=lambda row: row[1])]
+
+    def mentioned(self) -> Iterator[str]:
+        """The texts of all that jobs ask for and gave: whatever file one of them needs is named in them."""
+        after = 0
+        while True:
+            with self._reading:
+                rows = self._reader.execute(
+                    "SELECT seq, request, result FROM jobs WHERE seq > ? ORDER BY seq LIMIT 200", (after,)
+                ).fetchall()
+            if not rows:
+                return
+            after = rows[-1][0]
+            for _, request, result in rows:
+                yield request
+                yield result or ""
 
     def close(self) -> None:
         with self._lock:
             self._database.close()
+        if self._reader is not self._database:
+            with self._reading:
+                self._reader.close()
 
     # -- inside --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """One transaction: all of it or nothing."""
+    def _change(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of it or nothing, on the disk at the end if `durable`."""
         with self._lock:
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database
@@ -316,7 +483,7 @@ class Queue:
         return _job(row)
 
     def _seq(self, id_: str) -> int:
-        row = self._database.execute("SELECT seq FROM jobs WHERE id = ?", (id_,)).fetchone()
+        row = self._reader.execute("SELECT seq FROM jobs WHERE id = ?", (id_,)).fetchone()
         if row is None:
             raise UnknownJob(f"there is no job {id_!r}")
         return int(row[0])
@@ -336,13 +503,24 @@ class Queue:
             raise LostLease(f"job {job.id} is no longer {job.worker}'s")
 
 
+def kind(request: Request) -> str:
+    """Names requests that take about as long: those of the same workflow."""
+    texts = "\0".join(f"{name}\0{text}" for name, text in sorted(request.files.items()))
+    return f"job {request.workflow} {blake3(texts.encode()).hexdigest(8)}"
+
+
 def _job(row: Sequence[Any]) -> Job:
-    id_, state, request, attempts, token, worker, cancelling, created, started, finished, result, error = row
+    id_, state, request, attempts, token, worker, cancelling, created, started, finished, result, error, *rest = row
     asked = json.loads(request)
     return Job(
         id_, Request(**{**asked, "outputs": tuple(asked["outputs"])}), State(state), attempts, token, worker,
-        bool(cancelling), created, started, finished, _decode(result), _decode(error),
+        bool(cancelling), created, started, finished, _decode(result), _decode(error), *rest,
     )  # fmt: skip
+
+
+def _asked(text: str) -> Any:
+    """What a stored request asks for, whichever HTTP request brought it."""
+    return {**json.loads(text), "request_id": ""}
 
 
 def _decode(text: str | None) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sysconfig
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from graphcore.files import shipped
@@ -53,8 +56,23 @@ class Folders:
         """What the nodes of a workflow may read."""
         return (self.files, self.models, self.workflows, *shipped.folders())
 
+    def hide(self, text: str) -> str:
+        """A text for strangers: paths in it begin below the folders of this machine."""
+        for place in _places(self.data):
+            text = text.replace(place, "")
+        return text
+
     def make(self) -> None:
         """Make them, for the owner alone."""
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (self.files, self.workflows, self.models, self.plugins, self.cache):
             folder.mkdir(exist_ok=True)
+
+
+@cache
+def _places(data: Path) -> tuple[str, ...]:
+    """Beginnings of paths that tell where things lie on this machine, the longest first."""
+    packages = [*(folder.parent for folder in shipped.folders()), Path(__file__).parent.parent.parent]
+    folders = [data, *packages, *map(Path, sysconfig.get_paths().values()), Path.home()]
+    named = {str(found) for folder in folders for found in (folder, folder.resolve())}
+    return tuple(sorted((f"{name}{os.sep}" for name in named if len(name) > 1), key=len, reverse=True))

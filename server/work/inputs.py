@@ -38,4 +38,4 @@ def _value(workflow: Workflow, name: str, value: Any, files: FileStore) -> Any:
     described = workflow.inputs.get(name)
     if described is None or described.type != "path" or not isinstance(value, str) or not value.startswith(FILE):
         return value
-    return str(files.get(value.removeprefix(FILE)).path)
+    return str(files.touch(value.removeprefix(FILE)).path)

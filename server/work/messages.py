@@ -3,8 +3,9 @@
 The queue is the truth; these lines only save waiting.
 
 To the worker: `{"do": "wake"}`, `{"do": "cancel", "job": ID}`, `{"do": "look", "key": KEY, "ask": N}`,
-`{"do": "stop"}`. From it: `{"say": "ready"}`, `{"say": "alive"}`, `{"say": "state", "job": ID}`,
-`{"say": "events", "job": ID}`, `{"say": "seen", "ask": N, ...}`.
+`{"do": "stop"}`, `{"do": "ping"}`. From it: `{"say": "ready"}`, `{"say": "alive"}` (it heard something),
+`{"say": "state", "job": ID}`, `{"say": "events", "job": ID}`, `{"say": "seen", "ask": N, ...}`, and as the last word of
+one that cannot go on `{"say": "broken", "error": WHY}`.
 """
 
 from __future__ import annotations

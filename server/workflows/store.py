@@ -71,29 +71,30 @@ class WorkflowStore:
 
     def names(self) -> dict[str, bool]:
         """All names, sorted, and whether the workflow is a shipped one."""
-        own = {path.stem: False for path in self.folder.glob("*.json") if _NAME.fullmatch(path.stem)}
+        own = {path.stem: False for path in self.folder.glob("*.json") if _NAME.fullmatch(path.stem) and _plain(path)}
         return dict(sorted({**dict.fromkeys(shipped.names(), True), **own}.items()))
 
     def read(self, name: str) -> Stored:
         """The file of a name.
 
         Raises:
-            UnknownWorkflow: there is none.
+            UnknownWorkflow: there is none, or what lies there is no file.
         """
         if _NAME.fullmatch(name):
             own = self.folder / f"{name}.json"
             with suppress(FileNotFoundError):
-                if not own.is_symlink():  # a link leads outside
-                    return _stored(name, own.read_text(encoding="utf-8"), own)
+                if _plain(own):
+                    return _stored(name, own)
             if (path := shipped.find(name)) is not None:
-                return _stored(name, path.read_text(encoding="utf-8"), path, shipped=True)
+                return _stored(name, path, shipped=True)
         raise UnknownWorkflow(f"there is no workflow {name[:100]!r}")
 
     def write(self, name: str, text: str, expected: str | None) -> Stored:
         """Write a file, whole or not at all.
 
         Args:
-            expected: The version that it must have now; `*` for any; None: there must be no file yet.
+            expected: The version that it must have now, also of a shipped one that the new file is to cover; `*` for
+                any; None: there must be no file yet.
 
         Raises:
             Changed: it has another version.
@@ -103,17 +104,17 @@ class WorkflowStore:
             raise UnknownWorkflow(f"{name[:100]!r} is no name of a workflow: letters, digits, `_` and `-`")
         path = self.folder / f"{name}.json"
         with self._lock:
-            self._must_be(name, path, expected)
+            self._must_be(name, expected)
             aside = self.folder / f".{secrets.token_hex(8)}.part"
             try:
-                with aside.open("x", encoding="utf-8", newline="") as file:
-                    file.write(text)
+                with aside.open("xb") as file:
+                    file.write(text.encode())
                     file.flush()
                     os.fsync(file.fileno())
                 os.replace(aside, path)
             finally:
                 aside.unlink(missing_ok=True)
-        return _stored(name, text, path)
+        return Stored(name, text, _version(text.encode()), path)
 
     def remove(self, name: str, expected: str | None) -> None:
         """Remove a file; a shipped workflow of that name shows again.
@@ -123,23 +124,30 @@ class WorkflowStore:
             ReadOnly: it is a shipped one.
             Changed: it has another version than `expected` (None: any).
         """
-        stored = self.read(name)
-        if stored.shipped:
-            raise ReadOnly(f"`{name}` comes with Stepgraph and cannot be removed")
         with self._lock:
-            self._must_be(name, stored.path, expected or "*")
-            stored.path.unlink()
+            stored = self.read(name)
+            if stored.shipped:
+                raise ReadOnly(f"`{name}` comes with Stepgraph and cannot be removed")
+            if expected not in (None, "*", stored.version):
+                raise Changed(f"`{name}` is another version now")
+            stored.path.unlink(missing_ok=True)
 
-    def _must_be(self, name: str, path: Path, expected: str | None) -> None:
-        there = path.exists()
-        if expected == "*" and there:
+    def _must_be(self, name: str, expected: str | None) -> None:
+        path = self.folder / f"{name}.json"
+        if os.path.lexists(path) and not _plain(path):
+            raise Changed(f"what lies under `{name}` is no plain file")
+        if expected is None:
+            if path.exists():
+                raise Changed(f"`{name}` is there already; send its version with If-Match to replace it")
             return
-        now = _stored(name, path.read_text(encoding="utf-8"), path).version if there else None
-        if not there and expected is not None and expected != "*":
-            covered = shipped.find(name)  # saving over a shipped one that was opened: the new file covers it
-            now = None if covered is None else _stored(name, covered.read_text(encoding="utf-8"), covered).version
-        if expected not in (now, "*"):
-            raise Changed(f"`{name}` is another version now" if there else f"there is no such version of `{name}`")
+        if expected == "*" and path.exists():
+            return  # whatever it holds
+        try:
+            now = self.read(name).version
+        except UnknownWorkflow as error:
+            raise Changed(f"there is no version of `{name}`") from error
+        if expected not in ("*", now):
+            raise Changed(f"`{name}` is another version now")
 
     def find(self, wanted: str | Mapping[str, Any]) -> tuple[Workflow, dict[str, str]]:
         """A workflow by name, or the one given, and the texts of all files it uses: of this folder, and shipped ones.
@@ -163,5 +171,16 @@ def files(workflow: Workflow) -> dict[str, str]:
     return dict(found)
 
 
-def _stored(name: str, text: str, path: Path, *, shipped: bool = False) -> Stored:
-    return Stored(name, text, blake3(text.encode()).hexdigest(16), path, shipped)
+def _plain(path: Path) -> bool:
+    """Whether there is a file: a link leads outside."""
+    return path.is_file() and not path.is_symlink()
+
+
+def _stored(name: str, path: Path, *, shipped: bool = False) -> Stored:
+    content = path.read_bytes()  # not as text: that would change the ends of lines
+    text = content.decode("utf-8", "replace")  # what is no UTF-8 is listed with its mistakes, as other broken files are
+    return Stored(name, text, _version(content), path, shipped)
+
+
+def _version(content: bytes) -> str:
+    return blake3(content).hexdigest(16)

@@ -16,67 +16,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from graphcore.cache import DiskCache
 from server.jobs.events import EventLog
 from server.jobs.queue import Queue
-from server.work.folders import Folders
 from tests.server.http.house import Running, serve
+from tests.server.ticks import TICKS, WORKFLOW, expected, make, workflow
 
-JOBS, TICKS, KILLS = 30, 8, 20
-
-PLUGIN = """
-import time
-
-from graphcore import node
-
-
-@node(category="test")
-def tick(value: int, seed: int = 0) -> int:
-    '''One slow step: the next number of a sequence that depends on the seed.'''
-    time.sleep(0.08)
-    return (value * 31 + seed) % 1_000_003
-"""
-
-WORKFLOW = {
-    "stepgraph": 1,
-    "inputs": {"seed": {"type": "integer"}},
-    "nodes": {
-        "loop": {
-            "type": "loop",
-            "times": TICKS,
-            "inputs": {"seed": {"from": "inputs.seed"}},
-            "carry": {"value": 1},
-            "body": {
-                "nodes": {
-                    "tick": {
-                        "type": "slow/tick",
-                        "inputs": {"value": {"from": "carry.value"}, "seed": {"from": "inputs.seed"}},
-                    }
-                },
-                "carry": {"value": {"from": "tick"}},
-            },
-        }
-    },
-    "outputs": {"value": {"from": "loop.value"}},
-}
-
-
-def expected(seed: int) -> int:
-    value = 1
-    for _ in range(TICKS):
-        value = (value * 31 + seed) % 1_000_003
-    return value
-
-
-def make(data: Path) -> Folders:
-    folders = Folders(data)
-    folders.make()
-    (folders.plugins / "slow.py").write_text(PLUGIN)
-    return folders
+JOBS, KILLS = 30, 20
 
 
 def kill(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
+
+
+def pids(server: Running) -> list[int]:
+    return [worker["pid"] for worker in server.ask("/api/v1/system").json["workers"] if worker["pid"]]
 
 
 def value_of(server: Running, job: dict[str, Any]) -> int:
@@ -87,7 +42,7 @@ def value_of(server: Running, job: dict[str, Any]) -> int:
 def test_twenty_kills_during_thirty_jobs(tmp_path: Path) -> None:
     folders = make(tmp_path / "data")
     dice = random.Random(20)
-    victims = [dice.choice(["server", "worker", "both"]) for _ in range(KILLS)]
+    victims = [dice.choice(["server", "worker", "worker", "both"]) for _ in range(KILLS)]
     jobs: list[str] = []
     while victims:
         with serve(folders.data, "--workers", "2", ready=False) as server:
@@ -99,9 +54,9 @@ def test_twenty_kills_during_thirty_jobs(tmp_path: Path) -> None:
                 assert asked.status == 202
                 jobs.append(asked.json["id"])
             while victims:
-                time.sleep(dice.uniform(0.2, 1.2))
+                time.sleep(dice.uniform(0.1, 0.8))
                 victim = victims.pop()
-                workers = [worker["pid"] for worker in server.ask("/api/v1/system").json["workers"]]
+                workers = pids(server)
                 if victim != "server" and workers:
                     kill(dice.choice(workers))
                 if victim != "worker":
@@ -115,12 +70,57 @@ def test_twenty_kills_during_thirty_jobs(tmp_path: Path) -> None:
     log = EventLog(folders.events)
     told = {job: log.read(job, limit=10_000) for job in jobs}
     log.close()
-    ends = [[e for e in events if e.name == "state" and e.data["state"] == "succeeded"] for events in told.values()]
-    assert all(len(one) <= 1 for one in ends)
+    for events in told.values():
+        states = [event.data["state"] for event in events if event.name == "state"]
+        assert states == ["queued", "running", *["queued", "running"] * states[1:-1].count("queued"), "succeeded"]
     ran = sum(
         event.name == "finished" and event.data["type"] == "slow/tick" for events in told.values() for event in events
     )
     assert JOBS * TICKS - 2 * KILLS <= ran <= JOBS * TICKS + 2 * KILLS  # a kill may take events or one step along
+    cache = DiskCache(folders.cache, 1 << 40, {})
+    assert cache.verify() == []  # which two workers wrote at once
+    cache.close()
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended (one that waits for its parent to hear of it has)."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_workers_leave_by_themselves_after_the_end_of_their_server(tmp_path: Path) -> None:
+    folders = make(tmp_path / "data")
+    with serve(folders.data, "--workers", "2", ready=False) as server:
+        long = workflow(500, 0.05)
+        jobs = [
+            server.ask("/api/v1/jobs", {"workflow": long, "inputs": {"seed": seed}}).json["id"] for seed in range(2)
+        ]
+        server.until(lambda: all(server.ask(f"/api/v1/jobs/{job}").json["state"] == "running" for job in jobs))
+        workers = pids(server)
+        kill(server.process.pid)
+        assert len(workers) == 2
+        server.until(lambda: all(gone(worker) for worker in workers))
+    queue = Queue(folders.queue)
+    assert [(queue.get(job).state, queue.get(job).attempts) for job in jobs] == [("queued", 0)] * 2
+    queue.close()
+
+
+def test_what_two_workers_made_is_found_by_both(tmp_path: Path) -> None:
+    folders = make(tmp_path / "data")
+    with serve(folders.data, "--workers", "2", ready=False) as server:
+        jobs = [
+            server.ask("/api/v1/jobs", {"workflow": workflow(6, 0.01 * (n % 3)), "inputs": {"seed": n % 4}}).json["id"]
+            for n in range(24)
+        ]
+        ended = [server.ended(job) for job in jobs]
+        assert [value_of(server, job) for job in ended] == [expected(n % 4, 6) for n in range(24)]
+        system = server.ask("/api/v1/system").json
+        assert [worker["error"] for worker in system["workers"]] == [None, None]
+    cache = DiskCache(folders.cache, 1 << 40, {})
+    assert cache.verify() == []
+    cache.close()
 
 
 def test_the_wall_clock_set_back_changes_nothing(tmp_path: Path, monkeypatch: Any) -> None:

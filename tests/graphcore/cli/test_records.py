@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphcore.files import exports
 from graphcore.cli.eventlog import EventLog
 from graphcore.cli.trace import Trace, nesting
 from graphcore.errors import StepgraphError
 from graphcore.events import Event
+from graphcore.files import exports
 
 
 def test_every_line_of_the_event_log_has_all_columns(tmp_path: Path) -> None:

@@ -31,6 +31,21 @@ class Answer:
         return json.loads(self.body)
 
 
+def ask(
+    url: str, body: Any = None, *, method: str | None = None, headers: Mapping[str, str] | None = None
+) -> Answer:  # fmt: skip
+    """One request; a body that is no bytes is sent as JSON. Errors of HTTP are answers too."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    sent = {"Content-Type": "application/json"} if data is not None else {}
+    request = urllib.request.Request(url, data, {**sent, **(headers or {})}, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return Answer(response.status, dict(response.headers), response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, dict(error.headers), error.read())
+
+
 @dataclass
 class Running:
     """A server process."""
@@ -42,16 +57,8 @@ class Running:
     def ask(
         self, path: str, body: Any = None, *, method: str | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request; a body that is no bytes is sent as JSON. Errors of HTTP are answers too."""
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json"} if data is not None else {}
-        request = urllib.request.Request(self.url + path, data, {**sent, **(headers or {})}, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=120) as response:
-                return Answer(response.status, dict(response.headers), response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, dict(error.headers), error.read())
+        """One request, as `ask` makes it."""
+        return ask(self.url + path, body, method=method, headers=headers)
 
     def ready(self, seconds: float = 120) -> None:
         """Wait until a worker is ready."""

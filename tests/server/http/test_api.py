@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import pytest
 from openapi_spec_validator import validate
 from PIL import Image
 
+from tests.server import ticks
 from tests.server.http.house import Answer, Running, serve
 
 QUICK = {"workflow": "txt2img", "inputs": {"steps": 2}}
@@ -247,13 +249,19 @@ def test_a_websocket_brings_events_and_pictures(server: Running) -> None:
     asyncio.run(body())
 
 
-def test_nothing_is_lost_by_a_restart(tmp_path: Any) -> None:
-    with serve(tmp_path / "data") as first:
-        jobs = [first.ask("/api/v1/jobs", {**QUICK, "inputs": {"steps": 2, "seed": n}}).json["id"] for n in range(3)]
-        long = first.ask("/api/v1/jobs", {"workflow": "txt2img", "inputs": {"steps": 40}, "priority": 5}).json["id"]
+def test_nothing_is_lost_by_a_restart(tmp_path: Path) -> None:
+    data = ticks.make(tmp_path / "data").data
+    with serve(data, ready=False) as first:
+        quick, slow = ticks.workflow(2, 0.0), ticks.workflow(20, 0.1)
+        jobs = [first.ask("/api/v1/jobs", {"workflow": quick, "inputs": {"seed": n}}).json["id"] for n in range(3)]
+        long = first.ask("/api/v1/jobs", {"workflow": slow, "priority": 5}).json["id"]
         first.until(lambda: first.ask(f"/api/v1/jobs/{long}").json["state"] == "running")
-    with serve(tmp_path / "data") as second:
+    with serve(data, ready=False) as second:
         assert all(second.ended(job)["state"] == "succeeded" for job in [*jobs, long])
+        told = events(second, long)
+        assert [number for number, _, _ in told] == list(range(1, len(told) + 1))
+        states = [event["state"] for _, name, event in told if name == "state"]
+        assert states == ["queued", "running", "queued", "running", "succeeded"]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/jobs/" + "0" * 32, "/api/v1/files/" + "0" * 32, "/nowhere"])

@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import struct
+import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from PIL import Image
 from graphcore import StepgraphError
 from server.settings import Settings
 from tests.server.http.house import Running, serve
+from tests.server.http.inside import listening
 
 TOKEN = "a token of more than sixteen letters"
 
@@ -73,6 +75,15 @@ def test_our_own_page_may(server: Running) -> None:
     assert raw(server, "GET", "/api/v1/health", {"Origin": server.url, "Sec-Fetch-Site": "same-origin"})[0] == 200
     assert raw(server, "GET", "/api/v1/health", {"Sec-Fetch-Site": "cross-site"})[0] == 403
     assert raw(server, "GET", "/api/v1/ws", {"Sec-Fetch-Site": "cross-site", **UPGRADE})[0] == 403
+
+
+def test_links_of_other_sites_lead_to_pages_alone(server: Running) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for path, status in (("/", 200), ("/api/docs", 200), ("/api/v1/jobs", 403), ("/api/openapi.json", 403)):
+        assert raw(server, "GET", path, link)[0] == status
+    for framed in ({"Sec-Fetch-Dest": "iframe"}, {"Sec-Fetch-Mode": "no-cors"}, {"Origin": "https://evil.example"}):
+        assert raw(server, "GET", "/api/docs", {**link, **framed})[0] == 403
+    assert raw(server, "POST", "/", link)[0] == 403
 
 
 def test_forms_of_other_sites_need_no_preflight_and_are_refused(server: Running) -> None:
@@ -249,3 +260,106 @@ def test_a_flood_is_slowed_down(tmp_path: Path) -> None:
         assert limited
         assert limited[0].headers["Retry-After"]
         assert running.ask("/api/v1/health").status == 200
+
+
+def test_messages_tell_no_places_of_the_machine(server: Running) -> None:
+    typo = {"stepgraph": 1, "nodes": {"m": {"type": "load_modell"}}, "outputs": {"x": {"from": "m.unet"}}}
+    (server.data / "plugins" / "broken_one.py").write_text("import nothing_of_this_name\n")
+    answers = [
+        server.ask("/api/v1/jobs", {"workflow": "txt2img", "inputs": {"steps": 0}}),
+        server.ask("/api/v1/check", {"workflow": "txt2img", "inputs": {"steps": 0}}),
+        server.ask("/api/v1/check", {"workflow": typo}),
+        server.ask("/api/v1/explain", {"workflow": typo}),
+        server.ask("/v1/images/generations", {"prompt": "x", "steps": 0}),
+        server.ask("/api/v1/workflows/txt2img/run", {"inputs": {"model": "../outside"}}),
+    ]
+    server.until(lambda: any(one["error"] for one in server.ask("/api/v1/plugins").json["plugins"]))
+    answers.append(server.ask("/api/v1/plugins"))
+    (server.data / "plugins" / "broken_one.py").unlink()
+    for answer in answers:
+        for place in (server.data, Path(__file__).parents[3], Path(sys.prefix)):
+            assert str(place).encode() not in answer.body
+    assert "txt2img.json:" in answers[0].json["detail"]
+
+
+def test_methods_that_an_address_does_not_have(server: Running) -> None:
+    refused = server.ask("/api/v1/jobs", method="PATCH")
+    assert (refused.status, refused.json["status"]) == (405, 405)
+    assert set(refused.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
+    told = server.ask("/api/v1/jobs", method="OPTIONS")
+    assert (told.status, told.headers["Allow"], told.body) == (204, refused.headers["Allow"], b"")
+    head, whole = server.ask("/api/v1/nodes", method="HEAD"), server.ask("/api/v1/nodes")
+    assert (head.status, head.body, head.headers["ETag"]) == (200, b"", whole.headers["ETag"])
+
+
+def test_a_query_that_nobody_reads_is_refused(server: Running) -> None:
+    for path in (
+        "/api/v1/health?x=1",
+        "/api/v1/jobs?stat=queued",
+        "/api/v1/jobs?limit=x",
+        "/api/v1/jobs?limit=1&limit=2",
+    ):
+        assert server.ask(path).status == 422, path
+
+
+BAD_FORMS = {
+    "no boundary": ("multipart/form-data", b"x"),
+    "another boundary": ("multipart/form-data; boundary=q", b"--r\r\n\r\nx\r\n--r--\r\n"),
+    "no header": ("multipart/form-data; boundary=q", b"--q\r\n\r\nx\r\n--q--\r\n"),
+    "no end": ("multipart/form-data; boundary=q", b'--q\r\nContent-Disposition: form-data; name="file"\r\n\r\nx'),
+    "nested": ("multipart/form-data; boundary=q", b"--q\r\nContent-Type: multipart/mixed\r\n\r\nx\r\n--q--\r\n"),
+    "packed part": (
+        "multipart/form-data; boundary=q",
+        b'--q\r\nContent-Disposition: form-data; name="file"\r\nContent-Encoding: gzip\r\n\r\nx\r\n--q--\r\n',
+    ),
+    "odd transfer": (
+        "multipart/form-data; boundary=q",
+        b'--q\r\nContent-Disposition: form-data; name="image"\r\nContent-Transfer-Encoding: odd\r\n\r\nx\r\n--q--\r\n',
+    ),
+    "empty": ("multipart/form-data; boundary=q", b""),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORMS)
+def test_damaged_forms_are_refused(server: Running, name: str) -> None:
+    kind, body = BAD_FORMS[name]
+    for path in ("/api/v1/uploads", "/v1/images/edits"):
+        assert raw(server, "POST", path, {"Content-Type": kind}, body)[0] in (400, 415, 422), path
+    assert not list((server.data / "files").glob(".*"))
+
+
+def test_packed_bodies_are_refused(server: Running) -> None:
+    bomb = zlib.compress(b" " * (64 << 20), 9)
+    for path, kind in (("/api/v1/jobs", "application/json"), ("/api/v1/uploads", "image/png")):
+        for encoding in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
+            headers = {"Content-Type": kind, "Content-Encoding": encoding}
+            assert raw(server, "POST", path, headers, bomb)[0] == 415
+
+
+def test_chunked_bodies_are_counted_too(server: Running) -> None:
+    address = urlsplit(server.url)
+    for pieces, status in (([b'{"workflow": ', b'"nobody"}'], 404), ([b" " * (1 << 20)] * 6, 413), ([b"{"], 422)):
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/api/v1/jobs", iter(pieces), headers, encode_chunked=True)
+            assert connection.getresponse().status == status
+        except (BrokenPipeError, ConnectionResetError):
+            assert status == 413
+        finally:
+            connection.close()
+
+
+@pytest.mark.parametrize("path", ["/api/v1/jobs", "/api/v1/uploads", "/v1/images/edits", "/api/v1/workflows/slow"])
+def test_a_slow_body_is_not_waited_for(tmp_path: Path, path: str) -> None:
+    form = "/uploads" in path or "/edits" in path
+    kind = "multipart/form-data; boundary=q" if form else "application/json"
+    begin = b'--q\r\nContent-Disposition: form-data; name="prompt"\r\n\r\nx' if form else b"{"
+    method = "PUT" if "workflows" in path else "POST"
+    with listening(tmp_path / "data", body_seconds=0.3) as url:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as opened:
+            head = f"{method} {path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {kind}\r\nContent-Length: 999"
+            opened.sendall(head.encode() + b"\r\n\r\n" + begin)
+            assert opened.recv(100).startswith(b"HTTP/1.1 408")
+    assert not list((tmp_path / "data" / "files").iterdir())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import openai
 import pytest
 from PIL import Image
 
+from server.http import glimpses
 from tests.server.http.house import Running
 
 
@@ -63,6 +66,39 @@ def test_stream(client: openai.OpenAI) -> None:
     assert events[-1].type == "image_generation.completed"
     assert all(event.type == "image_generation.partial_image" for event in events[:-1])
     assert picture(events[-1]).size == (64, 64)
+
+
+def test_partial_pictures_are_spread_over_the_steps(client: openai.OpenAI) -> None:
+    events = list(
+        client.images.generate(
+            model="txt2img", prompt="a tree", stream=True, partial_images=3, extra_body={"steps": 8, "seed": 11}
+        )
+    )
+    *partial, last = events
+    assert [event.type for event in events] == [*["image_generation.partial_image"] * 3, "image_generation.completed"]
+    assert [getattr(event, "partial_image_index", None) for event in partial] == [0, 1, 2]
+    pictures = [picture(event).tobytes() for event in partial]
+    assert len(set(pictures)) == 3
+    assert picture(last).size == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("total", "most", "chosen"),
+    [(20, 3, [4, 9, 14]), (3, 1, [1]), (2, 3, [0]), (1, 3, []), (0, 2, []), (8, 3, [1, 3, 5]), (9, 0, [])],
+)
+def test_which_steps_are_shown(total: int, most: int, chosen: list[int]) -> None:
+    assert glimpses.spread(total, most) == chosen
+
+
+def test_a_client_that_leaves_ends_its_job(server: Running) -> None:
+    asked = {"prompt": "a dog", "stream": True, "partial_images": 1, "steps": 900, "seed": 12}
+    request = urllib.request.Request(
+        f"{server.url}/v1/images/generations", json.dumps(asked).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=120):
+        (job,) = server.ask("/api/v1/jobs?limit=1").json["jobs"]
+        server.until(lambda: server.ask(f"/api/v1/jobs/{job['id']}").json["state"] == "running")
+    assert server.ended(job["id"])["state"] == "cancelled"
 
 
 def test_errors_are_those_that_the_client_knows(client: openai.OpenAI) -> None:

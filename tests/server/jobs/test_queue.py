@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from server.jobs.clock import Clock
 from server.jobs.job import IdempotencyConflict, Job, LostLease, QueueFull, Request, State, UnknownJob, WrongState
-from server.jobs.queue import Queue
+from server.jobs.queue import Queue, kind
 
 
 class Hand(Clock):
@@ -191,6 +191,79 @@ def test_old_ends_are_forgotten(queue: Queue) -> None:
         queue.cancel(id_)
     assert queue.forget(keep=1) == ids[:2]
     assert [job.id for job in queue.jobs()] == [ids[3], ids[2]]
+
+
+def test_jobs_of_one_moment_are_accepted_or_refused_one_by_one(tmp_path: Path) -> None:
+    queue = Queue(tmp_path / "q.sqlite", most_waiting=3)
+    queue.enqueue(request(), "old")
+    asked = [(request(), "a"), (request("other"), "old"), (request(), "a"), (request(), None), (request(), None)]
+    first, conflict, same, third, full = queue.enqueue_all(asked)
+    assert isinstance(first, Job)
+    assert isinstance(conflict, IdempotencyConflict)
+    assert same == first == queue.get(first.id)
+    assert isinstance(third, Job)
+    assert isinstance(full, QueueFull)
+    assert queue.counts()[State.QUEUED] == 3
+    queue.close()
+
+
+def test_prospects_follow_from_what_such_jobs_took(queue: Queue) -> None:
+    running = queue.enqueue(request("slow"))
+    held = queue.claim("w")
+    assert held is not None
+    ids = [queue.enqueue(request(name, priority)).id for name, priority in (("slow", 0), ("quick", 0), ("slow", 5))]
+    order = [ids[2], ids[0], ids[1]]
+    assert [queue.position(id_) for id_ in order] == [0, 1, 2]
+    assert all(found.seconds_left is None for found in queue.prospects(ids).values())
+    queue.learn({kind(request("slow")): 10.0})
+    queue.report(held, 0.5, 4.0)
+    assert queue.get(running.id).progress == 0.5
+    found = queue.prospects([*ids, running.id])
+    assert [(found[id_].position, found[id_].seconds_left) for id_ in order] == [(0, 14.0), (1, 24.0), (2, None)]
+    assert set(found) == set(ids)
+    assert queue.prospects([ids[0]]) == {ids[0]: found[ids[0]]}
+    assert queue.prospects([running.id]) == {}
+    queue.learn({kind(request("quick")): 1.0})
+    assert queue.prospects(ids)[ids[1]].seconds_left == 25.0
+    assert queue.prospects(ids, workers=2)[ids[1]].seconds_left == 13.0
+    queue.release(held)
+    with pytest.raises(LostLease):
+        queue.report(held, 0.9, 1.0)
+
+
+def test_the_newest_pace_counts_most_and_paces_are_bounded(queue: Queue) -> None:
+    queue.learn({"a": 10.0})
+    queue.learn({"a": 20.0})
+    assert 10.0 < queue.paces()["a"] < 20.0
+    queue.learn({f"k{number}": 1.0 for number in range(1100)})
+    assert len(queue.paces()) <= 1000
+
+
+def test_who_reads_does_not_wait_for_one_who_writes(queue: Queue) -> None:
+    job = queue.enqueue(request())
+    with queue._change() as database:
+        database.execute("UPDATE jobs SET state = 'cancelled'")
+        assert queue.get(job.id).state is State.QUEUED
+        assert queue.position(job.id) == 0
+        assert [one.id for one in queue.jobs()] == [job.id]
+    assert queue.get(job.id).state is State.CANCELLED
+
+
+def test_pages_and_positions_use_indices(queue: Queue) -> None:
+    """What many jobs would make slow is read along an index, without sorting."""
+    asked: list[str] = []
+    queue._reader.set_trace_callback(asked.append)
+    job = queue.enqueue(request())
+    queue.jobs(limit=50)
+    queue.jobs(states=[State.QUEUED], limit=50)
+    queue.position(job.id)
+    queue.prospects([job.id])
+    queue.prospects([job.id, "nobody"])
+    queue._reader.set_trace_callback(None)
+    plans = [str(row) for text in asked for row in queue._reader.execute(f"EXPLAIN QUERY PLAN {text}").fetchall()]
+    assert len(asked) >= 8
+    assert not [plan for plan in plans if "TEMP B-TREE" in plan]
+    assert not [plan for plan in plans if plan.endswith("'SCAN jobs')")]
 
 
 @dataclass

@@ -1,11 +1,17 @@
-"""Real workers on real jobs: pictures come out, and whatever is killed costs one step at most."""
+"""Real workers on real jobs: pictures come out, and whatever is killed or hangs costs one step at most.
+
+All but the first test run loops of a node without torch (`tests/server/ticks.py`), so that workers start at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -22,16 +28,22 @@ from server.files.store import FileStore
 from server.jobs.events import EventLog
 from server.jobs.job import Job, Request, State
 from server.jobs.queue import Queue
-from server.work.folders import Folders
 from server.work.supervisor import Supervisor
+from tests.server import ticks
 
 STEPS = 6
 
 
 def request(**inputs: Any) -> Request:
+    """A picture."""
     workflow = Workflow.load(shipped.find("txt2img") or "")
     record = provenance.record(workflow, {})
     return Request(record["workflow"], record["files"], {"steps": STEPS, **inputs}, outputs=("image",))
+
+
+def loop(times: int = 4, seconds: float = 0.0, seed: int = 0) -> Request:
+    """A loop of ticks."""
+    return Request("w.json", {"w.json": json.dumps(ticks.workflow(times, seconds))}, {"seed": seed})
 
 
 def pixels(path: Path) -> Image.Image:
@@ -44,22 +56,21 @@ class House:
     """Queue, log and files of one data folder, as the server holds them."""
 
     def __init__(self, data: Path) -> None:
-        self.folders = Folders(data)
-        self.folders.make()
+        self.folders = ticks.make(data)
         self.queue, self.log = Queue(self.folders.queue), EventLog(self.folders.events)
         self.files = FileStore(self.folders.files)
         self.heard: list[dict[str, Any]] = []
 
     @asynccontextmanager
-    async def supervisor(self, lease: float = 3.0) -> AsyncIterator[Supervisor]:
-        made = Supervisor(self.folders, self.queue, self.log, self.heard.append, ["cpu"], lease)
+    async def supervisor(self, lease: float = 3.0, devices: tuple[str, ...] = ("cpu",)) -> AsyncIterator[Supervisor]:
+        made = Supervisor(self.folders, self.queue, self.log, self.heard.append, devices, lease)
         await made.start()
         try:
             yield made
         finally:
             await made.stop()
 
-    async def until(self, what: Callable[[], bool], seconds: float = 120) -> None:
+    async def until(self, what: Callable[[], Any], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < end, f"waited {seconds} s; heard {self.heard[-5:]}"
@@ -69,14 +80,22 @@ class House:
         await self.until(lambda: self.queue.get(job.id).state.ended)
         return self.queue.get(job.id)
 
-    def steps(self, job: Job) -> Counter[str]:
-        """How often each UNet call was begun."""
+    async def told(self, job: Job) -> list[str]:
+        """The states that the log tells, up to the end of the job."""
+        await self.until(lambda: (self.log.told(job.id) or {}).get("state") == self.queue.get(job.id).state)
+        return [event.data["state"] for event in self.log.read(job.id, limit=100_000) if event.name == "state"]
+
+    def steps(self, job: Job, type_: str = "slow/tick") -> Counter[str]:
+        """How often each step was ended."""
         events = self.log.read(job.id, limit=100_000)
-        return Counter(
-            event.data["node"]
-            for event in events
-            if event.name == "finished" and event.data.get("type") == "stepgraph/unet"
-        )
+        ends = [event.data for event in events if event.name == "finished"]
+        return Counter(data["node"] for data in ends if data.get("type") == type_)
+
+    def value(self, job: Job) -> Any:
+        """What a loop of ticks made."""
+        assert job.error is None
+        assert job.result is not None
+        return json.loads(self.files.get(job.result["value"]["files"][0]["id"]).path.read_text())
 
 
 @pytest.fixture
@@ -95,9 +114,8 @@ def test_a_job_becomes_a_picture(house: House) -> None:
         stored = house.files.get(file["id"])
         assert pixels(stored.path).size == (64, 64)
         assert (stored.media_type, stored.bytes) == ("image/png", file["bytes"])
-        states = [event.data["state"] for event in house.log.read(job.id) if event.name == "state"]
-        assert states == ["running", "succeeded"]
-        assert sum(house.steps(done).values()) == 2 * STEPS
+        assert await house.told(job) == ["queued", "running", "succeeded"]
+        assert sum(house.steps(done, "stepgraph/unet").values()) == 2 * STEPS
 
     asyncio.run(body())
 
@@ -107,9 +125,9 @@ def test_what_is_wrong_is_said_and_the_next_job_runs(house: House) -> None:
         wrong = house.queue.enqueue(request(steps=0))
         broken = house.queue.enqueue(Request("w.json", {"w.json": "{"}))
         outside = house.queue.enqueue(request(model="/etc"))
-        fine = house.queue.enqueue(request())
+        fine = house.queue.enqueue(loop())
         async with house.supervisor():
-            assert (await house.ended(fine)).state is State.SUCCEEDED
+            assert house.value(await house.ended(fine)) == ticks.expected(0, 4)
             errors = [(await house.ended(job)).error for job in (wrong, broken, outside)]
         assert errors[0] is not None
         assert errors[0]["kind"] == "check"
@@ -124,38 +142,90 @@ def test_what_is_wrong_is_said_and_the_next_job_runs(house: House) -> None:
 
 def test_cancelling_a_running_job_takes_one_step_at_most(house: House) -> None:
     async def body() -> None:
-        job = house.queue.enqueue(request(steps=500))
+        job = house.queue.enqueue(loop(500, 0.05))
         async with house.supervisor() as supervisor:
             await house.until(lambda: len(house.steps(job)) > 4)
             now = house.queue.cancel(job.id)
-            begun = len(house.steps(job))
             await supervisor.cancel(job.id, now.worker)
             assert (await house.ended(job)).state is State.CANCELLED
-            assert len(house.steps(job)) < 900, begun
-            after = house.queue.enqueue(request())
+            assert len(house.steps(job)) < 300
+            after = house.queue.enqueue(loop())
             assert (await house.ended(after)).state is State.SUCCEEDED
+        assert await house.told(job) == ["queued", "running", "cancelled"]
+
+    asyncio.run(body())
+
+
+def test_a_step_that_never_ends_is_cancelled_with_its_worker(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.work.supervisor.CANCEL_SECONDS", 0.5)
+
+    async def body() -> None:
+        job = house.queue.enqueue(loop(2, 10_000.0))
+        async with house.supervisor() as supervisor:
+            await house.until(lambda: house.log.last(job.id) > 2)  # queued, running, and the run began
+            pid = supervisor.workers[0]["pid"]
+            now = house.queue.cancel(job.id)
+            await supervisor.cancel(job.id, now.worker)
+            assert (await house.ended(job)).state is State.CANCELLED
+            after = house.queue.enqueue(loop())
+            assert house.value(await house.ended(after)) == ticks.expected(0, 4)
+            assert supervisor.workers[0]["pid"] != pid
+        assert await house.told(job) == ["queued", "running", "cancelled"]
 
     asyncio.run(body())
 
 
 def test_stopping_gives_the_job_back_and_the_next_server_goes_on(house: House) -> None:
     async def body() -> None:
-        job = house.queue.enqueue(request(steps=60))
+        job = house.queue.enqueue(loop(30, 0.05))
         async with house.supervisor():
             await house.until(lambda: len(house.steps(job)) > 10)
         assert house.queue.get(job.id).state is State.QUEUED
         before = house.steps(job)
         async with house.supervisor():
             done = await house.ended(job)
-        assert done.state is State.SUCCEEDED
         assert done.attempts == 1
-        assert len(before) < 120
-        assert sum(house.steps(job).values()) <= 120 + 2  # the calls of the step in which it stopped
+        assert len(before) < 30
+        assert house.value(done) == ticks.expected(0, 30)
+        assert sum(house.steps(job).values()) <= 30 + 1  # the step in which it stopped
+        assert await house.told(job) == ["queued", "running", "queued", "running", "succeeded"]
 
     asyncio.run(body())
 
 
 def test_a_killed_worker_costs_one_step(house: House) -> None:
+    kills, times = 3, 40
+
+    async def body() -> None:
+        job = house.queue.enqueue(loop(times, 0.05, seed=7))
+        dice = random.Random(0)
+        async with house.supervisor() as supervisor:
+            for kill in range(kills):
+                await house.until(lambda kill=kill: len(house.steps(job)) > 4 + 10 * kill + dice.randrange(3))
+                os.kill(supervisor.workers[0]["pid"], signal.SIGKILL)
+                await house.until(lambda: supervisor.workers[0]["ready"] is False)
+            done = await house.ended(job)
+        assert done.attempts == kills + 1
+        assert house.value(done) == ticks.expected(7, times)
+        assert sum(house.steps(job).values()) <= times + kills
+        assert await house.told(job) == ["queued", "running", *["queued", "running"] * kills, "succeeded"]
+
+    asyncio.run(body())
+
+
+def test_a_worker_does_not_outlive_its_server_for_long(house: House) -> None:
+    job = house.queue.enqueue(loop(2, 10_000.0))
+    command = [sys.executable, "-m", "server.work.process", "--parent", str(os.getpid() + 1), "--orphan", "3"]
+    arguments = ["--data", str(house.folders.data), "--name", "orphan", "--device", "cpu", "--lease", "1"]
+    with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
+        assert worker.wait(120) == 1  # though its standard input is open and its step never ends
+    time.sleep(1)
+    assert house.queue.get(job.id).attempts == 1
+    assert [one.state for one in house.queue.expire()] == [State.QUEUED]
+
+
+@pytest.mark.slow
+def test_a_picture_whose_workers_were_killed_is_the_same_picture(house: House) -> None:
     kills = 3
 
     async def body() -> None:
@@ -167,13 +237,15 @@ def test_a_killed_worker_costs_one_step(house: House) -> None:
         dice = random.Random(0)
         async with other.supervisor() as supervisor:
             for kill in range(kills):
-                await other.until(lambda kill=kill: len(other.steps(job)) > 10 + 20 * kill + dice.randrange(5))
+                await other.until(
+                    lambda kill=kill: len(other.steps(job, "stepgraph/unet")) > 10 + 20 * kill + dice.randrange(5)
+                )
                 os.kill(supervisor.workers[0]["pid"], signal.SIGKILL)
-                await other.until(lambda: not supervisor.workers or supervisor.workers[0]["ready"] is False)
+                await other.until(lambda: supervisor.workers[0]["ready"] is False)
             done = await other.ended(job)
         assert done.state is State.SUCCEEDED
         assert done.attempts == kills + 1
-        assert sum(other.steps(job).values()) <= 80 + 2 * kills
+        assert sum(other.steps(job, "stepgraph/unet").values()) <= 80 + 2 * kills
         assert expected is not None
         assert done.result is not None
         assert done.result["image"]["key"] == expected["image"]["key"]
@@ -182,6 +254,92 @@ def test_a_killed_worker_costs_one_step(house: House) -> None:
             for place, result in ((house, expected), (other, done.result))
         )
         assert first.tobytes() == second.tobytes()
+
+    asyncio.run(body())
+
+
+def test_a_worker_that_hangs_is_replaced_and_its_job_goes_on(house: House) -> None:
+    async def body() -> None:
+        job = house.queue.enqueue(loop(12, 0.1))
+        async with house.supervisor(lease=1.0) as supervisor:
+            await house.until(lambda: len(house.steps(job)) > 3)
+            pid = supervisor.workers[0]["pid"]
+            os.kill(pid, signal.SIGSTOP)  # neither lease nor answers any more, and the process stays
+            done = await house.ended(job)
+            assert supervisor.workers[0]["pid"] != pid
+        assert house.value(done) == ticks.expected(0, 12)
+        assert done.attempts == 2
+        assert await house.told(job) == ["queued", "running", "queued", "running", "succeeded"]
+
+    asyncio.run(body())
+
+
+def test_a_worker_that_hung_and_wakes_up_harms_nothing(house: House) -> None:
+    async def body() -> None:
+        job = house.queue.enqueue(loop(30, 0.1))
+        async with house.supervisor(lease=1.0, devices=("cpu", "cpu")) as supervisor:
+            await house.until(lambda: len(house.steps(job)) > 3)
+            name = house.queue.get(job.id).worker
+            pid = next(worker["pid"] for worker in supervisor.workers if worker["name"] == name)
+            os.kill(pid, signal.SIGSTOP)
+            await house.until(lambda: house.queue.get(job.id).worker not in (name, ""))
+            os.kill(pid, signal.SIGCONT)  # it goes on with what is no longer its own
+            done = await house.ended(job)
+        assert house.value(done) == ticks.expected(0, 30)
+        assert await house.told(job) == ["queued", "running", "queued", "running", "succeeded"]
+
+    asyncio.run(body())
+
+
+def test_a_worker_that_cannot_start_is_not_started_without_pause(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.work.supervisor.BACKOFF_SECONDS", (0.0, 10_000.0))
+
+    async def body() -> None:
+        job = house.queue.enqueue(loop())
+        async with house.supervisor(devices=("no-such-device", "cpu")) as supervisor:
+            assert house.value(await house.ended(job)) == ticks.expected(0, 4)
+            await house.until(lambda: supervisor._places[0].failed == 2)
+            broken = supervisor.workers[0]
+            assert (broken["ready"], broken["pid"]) == (False, None)
+            assert "no-such-device" in broken["error"]
+            assert supervisor.workers[1]["error"] is None
+        # it stops although a pause of hours is under way
+
+    asyncio.run(body())
+
+
+def test_the_end_of_a_job_is_told_though_its_worker_died_before_it_could(house: House) -> None:
+    mark = house.folders.data / "died"
+    (house.folders.plugins / "deadly.py").write_text(
+        "import os\nfrom pathlib import Path\nfrom server.jobs.events import EventLog\n"
+        f"mark, append = Path({str(mark)!r}), EventLog.append\n\n\n"
+        "def dies(self, job, events):\n"
+        "    if any(event[1].get('state') == 'succeeded' for event in events) and not mark.exists():\n"
+        "        mark.touch()\n        os.kill(os.getpid(), 9)\n"
+        "    return append(self, job, events)\n\n\nEventLog.append = dies\n"
+    )
+
+    async def body() -> None:
+        job = house.queue.enqueue(loop())
+        async with house.supervisor():
+            done = await house.ended(job)
+            assert await house.told(job) == ["queued", "running", "succeeded"]
+        assert mark.exists()
+        assert (house.log.told(job.id) or {})["result"] == done.result
+        assert any(message.get("job") == job.id for message in house.heard)
+
+    asyncio.run(body())
+
+
+def test_the_end_of_a_job_is_told_by_the_next_server(house: House) -> None:
+    async def body() -> None:
+        job = house.queue.enqueue(loop())
+        held = house.queue.claim("of a server that was")
+        assert held is not None
+        house.log.append(job.id, [("state", {"state": "running", "attempt": 1}, b"")])
+        house.queue.succeed(held, {})
+        async with house.supervisor(devices=()):
+            assert await house.told(job) == ["queued", "running", "succeeded"]
 
     asyncio.run(body())
 
@@ -199,10 +357,41 @@ def test_a_job_that_kills_its_workers_is_given_up(house: House, monkeypatch: pyt
         job = house.queue.enqueue(Request("w.json", {"w.json": text}))
         async with house.supervisor():
             done = await house.ended(job)
-            fine = house.queue.enqueue(request())
+            fine = house.queue.enqueue(loop())
             assert (await house.ended(fine)).state is State.SUCCEEDED
         assert done.state is State.FAILED
         assert done.error is not None
         assert done.error["kind"] == "worker_died"
+        assert await house.told(job) == ["queued", "running", "queued", "running", "failed"]
+
+    asyncio.run(body())
+
+
+def test_a_cache_that_cannot_be_used_costs_no_job(house: House) -> None:
+    (house.folders.cache / "index.sqlite").mkdir(parents=True)  # no file can be opened there
+
+    async def body() -> None:
+        job = house.queue.enqueue(loop())
+        async with house.supervisor():
+            assert house.value(await house.ended(job)) == ticks.expected(0, 4)
+
+    asyncio.run(body())
+
+
+def test_an_output_that_cannot_be_written_fails_the_job_in_words(house: House) -> None:
+    async def body() -> None:
+        first = house.queue.enqueue(loop(seed=1))
+        async with house.supervisor():
+            await house.ended(first)
+            aside = house.folders.files.rename(house.folders.data / "aside")
+            house.folders.files.write_text("no folder")
+            failed = await house.ended(house.queue.enqueue(loop(seed=2)))
+            house.folders.files.unlink()
+            aside.rename(house.folders.files)
+            again = await house.ended(house.queue.enqueue(loop(seed=2)))
+        assert failed.state is State.FAILED
+        assert failed.error is not None
+        assert "Not a directory" in failed.error["message"]
+        assert house.value(again) == ticks.expected(2, 4)
 
     asyncio.run(body())
