@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import signal
 import socket
 import sqlite3
@@ -18,6 +19,7 @@ from server.claim import claim
 from server.http.access import AccessLogger, quiet
 from server.http.app import create_app
 from server.settings import Settings
+from server.work.folders import Folders
 
 SHUTDOWN_SECONDS = 5.0
 """How long requests under way may take when the server stops."""
@@ -37,8 +39,18 @@ def run(settings: Settings, *, verbose: bool = False) -> int:
     logs.configure(as_json=settings.json_logs, verbose=verbose)
     logging.getLogger("aiohttp.server").addFilter(quiet)
     settings.check()
+    _confine(settings)
     with claim(settings.data), _listen(settings) as listening:
         return asyncio.run(_serve(settings, listening))
+
+
+def _confine(settings: Settings) -> None:
+    """Models by their names on a hub come from the data folder alone; no request makes this machine fetch any.
+
+    Read by huggingface_hub when it is first imported, here and in the workers, which inherit it.
+    """
+    os.environ["HF_HUB_CACHE"] = str(Folders(settings.data).hub)
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 async def _serve(settings: Settings, listening: socket.socket) -> int:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 MARK = "stepgraph.conditioning"
-"""Key of the metadata under which the format's version stands."""
-VERSION = "1"
+"""The one key of the metadata (with several, safetensors would write them in any order): `version` and `regions`."""
+VERSION = 1
 HELP = "give a file that `save_conditioning` wrote"
 
 Description = Mapping[str, Any]
@@ -44,7 +44,7 @@ def save_conditioning(
     path = runtime().writable(name.removesuffix(SUFFIX) + SUFFIX)
     path.parent.mkdir(parents=True, exist_ok=True)
     described = [{"start": r.start, "end": r.end, "weight": r.weight} for r in conditioning.regions]
-    save_file(_tensors(conditioning), path, {MARK: VERSION, "regions": json.dumps(described)})
+    save_file(_tensors(conditioning), path, {MARK: json.dumps({"version": VERSION, "regions": described})})
     return str(path)
 
 
@@ -107,9 +107,7 @@ def _read(path: Path, *, content: bool) -> Conditioning:
             tensors = {name: _value(opened, name, content=content) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise _damaged(path, f"it cannot be read: {error}") from error
-    if metadata.get(MARK) != VERSION:
-        raise _damaged(path, "a safetensors file of something else")
-    return _conditioning(path, tensors, _regions(path, metadata))
+    return _conditioning(path, tensors, _regions(path, metadata.get(MARK)))
 
 
 def _value(opened: Any, name: str, *, content: bool) -> Any:
@@ -130,15 +128,18 @@ def _damaged(path: Path, what: str) -> InputError:
     return InputError("path", expected="a conditioning file", got=f"{path.name!r}: {what}", fix=HELP)
 
 
-def _regions(path: Path, metadata: Mapping[str, str]) -> list[Description]:
+def _regions(path: Path, mark: str | None) -> list[Description]:
     try:
-        described = json.loads(metadata.get("regions", "[]"))
+        told = json.loads(mark or "{}")
+        if not isinstance(told, dict) or told.get("version") != VERSION:
+            raise _damaged(path, "a safetensors file of something else")
+        described = told["regions"]
         for one in described:
             if not (
                 one.keys() == {"start", "end", "weight"} and 0 <= one["start"] < one["end"] <= 1 and one["weight"] > 0
             ):
                 raise _damaged(path, f"a region without meaning, {one!r}")
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise _damaged(path, f"its regions cannot be read: {error!r}") from error
     return list(described)
 

@@ -44,6 +44,11 @@ class Folders:
         return self.data / "models"
 
     @property
+    def hub(self) -> Path:
+        """The cache of huggingface_hub, for models by their names on a hub."""
+        return self.models / "hub"
+
+    @property
     def plugins(self) -> Path:
         return self.data / "plugins"
 

@@ -68,6 +68,7 @@ def test_a_killed_run_goes_on_at_its_step(tmp_path, whole, node):
         assert torch.equal(tensor, whole[name])
 
 
+@pytest.mark.slow
 def test_a_run_killed_again_and_again_ends(tmp_path, whole):
     """Each life dies in a later UNet call; no step is done twice, and the last life ends."""
     cache, out = tmp_path / "cache", tmp_path / "picture"

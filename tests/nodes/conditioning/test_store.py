@@ -110,15 +110,18 @@ def test_bad_files_are_refused_in_words(out: Path, monkeypatch: pytest.MonkeyPat
     (out / "empty.safetensors").write_bytes(b"")
     save_file({"context": torch.ones(1)}, out / "other.safetensors")
     written = load_file(good)
-    marked = {store.MARK: store.VERSION}
-    save_file({"contents": torch.ones(1)}, out / "stranger.safetensors", marked)
-    save_file({"residuals[1]": torch.ones(1)}, out / "hole.safetensors", marked)
-    save_file(written, out / "unlisted.safetensors", marked)
+
+    def marked(regions: str = "[]") -> dict[str, str]:
+        return {store.MARK: f'{{"version": {store.VERSION}, "regions": {regions}}}'}
+
+    save_file({"contents": torch.ones(1)}, out / "stranger.safetensors", marked())
+    save_file({"residuals[1]": torch.ones(1)}, out / "hole.safetensors", marked())
+    save_file(written, out / "unlisted.safetensors", marked())
     for number, regions in enumerate(
         ["{", "1", "[1]", "[{}]", '[{"start": 1, "end": 0, "weight": 1}]', '[{"start": 0, "end": 1, "weight": 0}]',
          '[{"start": "a", "end": 1, "weight": 1}]', "null"]
     ):  # fmt: skip
-        save_file(written, out / f"regions{number}.safetensors", {**marked, "regions": regions})
+        save_file(written, out / f"regions{number}.safetensors", marked(regions))
     files = [*sorted(out.glob("*.safetensors")), out / "trap.pt", out / "absent.safetensors", out]
     for path in files:
         if path == good:

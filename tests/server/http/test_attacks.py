@@ -151,6 +151,16 @@ def test_workflows_read_only_what_the_server_keeps(server: Running, tmp_path: Pa
     assert server.ask("/api/v1/files/" + "c" * 32).status == 404
 
 
+def test_no_request_makes_the_server_fetch_a_model(server: Running) -> None:
+    body = {"workflow": "txt2img", "inputs": {"model": "some-owner/some-model"}}
+    found = server.ask("/api/v1/check", body).json["problems"]
+    assert "hf download some-owner/some-model" in found[0]["text"]
+    job = server.ended(server.ask("/api/v1/jobs", body).json["id"])
+    assert job["state"] == "failed"
+    assert "hf download some-owner/some-model" in job["error"]["message"]
+    assert str(Path.home()) not in json.dumps(job)
+
+
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 

@@ -324,8 +324,9 @@ with weights.use(handle) as module:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="getrusage counts otherwise")
-@pytest.mark.parametrize(("dtype", "copies"), [("float32", 1.0), pytest.param("bfloat16", 3.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("dtype", "copies"), [("float32", 1.0), ("bfloat16", 3.0)])
 def test_loading_needs_no_second_copy(tiny_model: TinyModel, tmp_path: Path, dtype: str, copies: float) -> None:
     """Files are mapped. Converted, the file's pages (which the system can take back) come beside the new tensors."""
     from diffusers import AutoencoderKL
