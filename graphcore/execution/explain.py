@@ -105,7 +105,7 @@ class DryRun:
         """Find out what a run would need, and which of it is stored."""
         self._stored = stored
         bound = [(slot, constant(self._inputs[n])) for n, slot in self._program.inputs.items() if n in self._inputs]
-        frame = self._unroller.open(self._program.scope, "", bound)
+        self._frame = frame = self._unroller.open(self._program.scope, "", bound)
         for slot in (*self._program.outputs.values(), *self._program.effects):
             self._unroller.want(frame, slot)
         while self._ready:
@@ -114,6 +114,13 @@ class DryRun:
                 self._unroller.expand(control)
             except (StepgraphError, NodeFailed) as error:
                 self.unknown[control.path] = str(error)
+
+    def output_keys(self) -> dict[str, str] | None:
+        """The content address of each output, hexadecimal, after `look`; None where one of them has none yet."""
+        refs = {name: self._frame.slots[slot] for name, slot in self._program.outputs.items()}
+        if not all(refs.values()):
+            return None
+        return {name: ref[0].chunks[ref[1]].hex() for name, ref in refs.items() if ref is not None}
 
     def by_path(self) -> dict[str, list[Task]]:
         """The needed calls of each node of the file, in the order in which they would run."""

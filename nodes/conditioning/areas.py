@@ -10,9 +10,8 @@ from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node
 from nodes.models import unet_inputs
+from nodes.sampling.schedule import Share
 from nodes.types import Conditioning, Mask, Region
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def regions_of(conditioning: Conditioning) -> tuple[Region, ...]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, Literal
 
 from graphcore import InputError, TensorSpec, node
 from nodes.models import unet_inputs
+from nodes.sampling.schedule import Share
 from nodes.types import Conditioning
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Share = Annotated[float, Field(ge=0, le=1)]
 How = Literal["concat", "average"]
 
 FIX_REGIONS = "combine them first, then use `in_area` or `in_steps`"

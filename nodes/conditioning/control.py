@@ -13,6 +13,7 @@ from nodes.conditioning import control_inputs
 from nodes.models.handles import identity, settings
 from nodes.pictures.images import preview
 from nodes.sampling import regions, unet
+from nodes.sampling.schedule import Share
 from nodes.types import AdapterModel, Conditioning, ControlNetModel, Image, Latents, Timestep
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 Arguments = Mapping[str, Any]
 Scale = Annotated[float, Field(ge=0, le=10)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Gradient = Annotated[float, Field(ge=0, le=2040)]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphcore import InputError, TensorSpec, node
 from nodes.models.handles import config_of
-from nodes.pictures.masks import Share, at_size, check_size
+from nodes.pictures.masks import at_size, check_size
+from nodes.sampling.schedule import Share
 from nodes.types import Conditioning, Generators, Image, Mask, UNetModel, VaeModel
 
 if TYPE_CHECKING:

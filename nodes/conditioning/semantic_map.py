@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from graphcore import InputError, TensorSpec, node, runtime
 from nodes.models.handles import config_of
+from nodes.pictures.images import Side, picture_file
 from nodes.types import Conditioning, EncoderModel, LabelMap, LatentSpace
-
-Side = Annotated[int, Field(ge=0, le=16384)]
-
-
-def _file(path: Path) -> Path:
-    found = runtime().readable(path)
-    if not found.is_file():
-        what = "a folder" if found.is_dir() else "no such file"
-        raise InputError("path", expected="a picture file", got=f"{str(path)!r} ({what})", fix="check the path")
-    return found
 
 
 def _content(path: Path) -> str:
-    return runtime().digest(_file(path))
+    return runtime().digest(picture_file(path))
 
 
 def infer_load(path: Path | None = None) -> LabelMap:
@@ -33,7 +22,7 @@ def infer_load(path: Path | None = None) -> LabelMap:
         return _described(1, None, None)
     from nodes.pictures import labels
 
-    width, height = labels.size(_file(path))
+    width, height = labels.size(picture_file(path))
     return _described(1, height, width)
 
 
@@ -60,7 +49,7 @@ def load_label_map(path: Path) -> LabelMap:
     """
     from nodes.pictures import labels
 
-    return LabelMap(labels.load(_file(path)))
+    return LabelMap(labels.load(picture_file(path)))
 
 
 def infer_resize(

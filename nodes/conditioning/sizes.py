@@ -11,9 +11,8 @@ from pydantic import Field
 from graphcore import InputError, TensorSpec, node
 from nodes.models import unet_inputs
 from nodes.models.handles import config_of
+from nodes.pictures.images import Side
 from nodes.types import Conditioning, Latents, UNetModel
-
-Side = Annotated[int, Field(ge=0, le=16384)]
 
 WITH_AESTHETIC_SCORE = 5
 """How many numbers SDXL's refiner takes: original height and width, crop, score."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node, runtime
 from nodes.pictures.images import Side, picture_file, preview
+from nodes.sampling.schedule import Share
 from nodes.types import Image, LatentSpace, Mask
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 Pixels = Annotated[int, Field(ge=-1024, le=1024)]
 Radius = Annotated[float, Field(ge=0, le=256)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def mask_preview(mask: Mask) -> bytes | None:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from graphcore import InputError, TensorSpec, node
+from nodes.sampling.schedule import Share
 from nodes.types import NoisePred, Timestep
 
 GuidanceScale = Annotated[float, Field(ge=0, le=100)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Curve = Literal["linear", "cosine", "quadratic"]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from graphcore import node
-from nodes.sampling.guidance import GuidanceScale, Share, check_alike, infer
+from nodes.sampling.guidance import GuidanceScale, check_alike, infer
+from nodes.sampling.schedule import Share
 from nodes.types import NoisePred, Timestep
 
 if TYPE_CHECKING:
