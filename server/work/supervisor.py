@@ -43,6 +43,9 @@ START_SECONDS = 300.0
 SILENT_LEASES = 2.0
 """How many leases long a worker may leave questions unanswered; then it hangs, and is ended."""
 
+TICKS = 3.0
+"""Looks per lease at workers and at leases."""
+
 MOST_UNSENT = 1 << 16
 """Bytes that may wait for a worker that does not read; what comes then is dropped, as the queue is the truth."""
 
@@ -143,7 +146,8 @@ class Supervisor:
         """Take back what a former server left, and start the workers."""
         await self._take_back([])
         self._keepers = [asyncio.create_task(self._keep(place)) for place in self._places]
-        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._catch_up())]
+        duties = (self._watch(), self._reclaim(), self._catch_up())
+        self._tasks = [asyncio.create_task(duty) for duty in duties]
 
     async def stop(self) -> None:
         """Have the workers give their jobs back, and end."""
@@ -237,7 +241,8 @@ class Supervisor:
             self._send(running, do="stop")
         await self._follow(running, place)
         code = await running.process.wait()
-        await self._take_back([running.name])
+        with contextlib.suppress(sqlite3.Error):  # locked or full: `_reclaim` takes them back
+            await self._take_back([running.name])
         await self._catch_up()
         return running.error or (f"killed by signal {-code}" if code < 0 else f"exit code {code}")
 
@@ -286,12 +291,13 @@ class Supervisor:
     # -- jobs of the dead ------------------------------------------------------------------------------------------
 
     async def _watch(self) -> None:
-        """Look for leases that ran out (workers of another server, or ones that hang), and end workers that hang."""
-        ticks = 3.0
+        """End workers that hang. Asks nothing of the queue: one that hangs within a change holds its lock."""
         while True:
-            await asyncio.sleep(self._lease / ticks)
+            await asyncio.sleep(self._lease / TICKS)
             for running in self._workers.values():
-                late = running.unanswered >= SILENT_LEASES * ticks
+                if running.process.returncode is not None:
+                    continue
+                late = running.unanswered >= SILENT_LEASES * TICKS
                 if late or (not running.ready and time.monotonic() - running.started > START_SECONDS):
                     log.warning("worker %s does not answer; it is ended", running.name)
                     running.error = running.error or "it did not answer"
@@ -299,7 +305,12 @@ class Supervisor:
                 elif running.ready:
                     running.unanswered += 1
                     self._send(running, do="ping")
-            with contextlib.suppress(sqlite3.Error):  # locked or full for a while: the next time
+
+    async def _reclaim(self) -> None:
+        """Take back jobs whose leases ran out: of workers that hang, or of another server's."""
+        while True:
+            await asyncio.sleep(self._lease / TICKS)
+            with contextlib.suppress(sqlite3.Error):  # locked or full: the next time
                 await self._take_back([])
 
     async def _take_back(self, dead: Sequence[str]) -> None:

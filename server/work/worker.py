@@ -127,12 +127,22 @@ class Worker:
         self._say(say="ready", device=self._engine.device, dtype=self._engine.dtype)
         while not self._stopping.is_set():
             self._wake.clear()
-            job = self._queue.claim(self._name, self._lease_seconds)
+            job = self._claim()
             if job is None:
                 self._wake.wait(IDLE_SECONDS)
             else:
                 self._run(job)
         self._engine.close()
+
+    def _claim(self) -> Job | None:
+        """The next job; None too while the queue is locked, as by a worker that was stopped within a change."""
+        try:
+            return self._queue.claim(self._name, self._lease_seconds)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            log.warning("the queue is locked by another process; the next job has to wait")
+            return None
 
     def _run(self, job: Job) -> None:
         logs.speak_for(job.request.request_id)
