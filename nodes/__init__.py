@@ -48,4 +48,5 @@ from nodes.sampling.original import predict_original
 from nodes.sampling.projection import adaptive_projected_guidance, perpendicular_guidance, zero_star_guidance
 from nodes.sampling.schedule import make_schedule, prepare_latents, scale_model_input, scheduler_step
 from nodes.sampling.split import split_schedule
+from nodes.sampling.split_timesteps import split_timesteps
 from nodes.sampling.unet import unet

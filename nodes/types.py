@@ -111,6 +111,7 @@ class Tokens:
         weights: float32, as `ids`: how much each token counts; None where all count 1.
         second: The same text by the second tokenizer of an SDXL model.
         tokenizer: Class of the tokenizer; empty where it is not known.
+        words: What each token stands for in the text, those that were cut off too; for people who look at the value.
     """
 
     ids: Tensor
@@ -118,6 +119,7 @@ class Tokens:
     weights: Tensor | None = None
     second: Tokens | None = None
     tokenizer: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,16 +213,24 @@ class Timestep:
 
 @dataclass(frozen=True, eq=False)
 class Timesteps:
-    """A decreasing schedule: CPU tensor (num_inference_steps * order,)."""
+    """A decreasing schedule: CPU tensor (num_inference_steps * order,).
+
+    Args:
+        begin, whole: Of a piece of a schedule: where in it the piece begins, and how many entries it has in all. The
+            entries of a piece are those of the whole.
+    """
 
     values: Tensor
+    begin: int = 0
+    whole: int | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[0])
 
     def __iter__(self) -> Iterator[Timestep]:
+        count = len(self) if self.whole is None else self.whole
         for index in range(len(self)):
-            yield Timestep(self.values[index], index, len(self))
+            yield Timestep(self.values[index], self.begin + index, count)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,11 @@ Two depths here: the graph (names, types, circles, loops) and, through `inferenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphcore.check import inference
+from graphcore.check import inference, left_out
 from graphcore.check.graph_checker import GraphChecker
 from graphcore.declare.registry import Registry
 from graphcore.errors import Problem
@@ -17,7 +17,7 @@ from graphcore.files import described, reader
 from graphcore.files.places import JsonPath
 from graphcore.files.source import Source
 from graphcore.files.suggest import Suggester
-from graphcore.files.workflow import MISSING, Loop, Map, Node, SubWorkflow, Workflow
+from graphcore.files.workflow import MISSING, Workflow, files
 
 
 def check_file(
@@ -27,6 +27,18 @@ def check_file(
     workflow, problems = reader.read(path)
     if workflow is None:
         return problems
+    return check_read(workflow, problems, registry, inputs, models=models)
+
+
+def check_read(
+    workflow: Workflow,
+    problems: Iterable[Problem],
+    registry: Registry,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    models: bool = True,
+) -> list[Problem]:
+    """As `check_file`, for a workflow that was read with mistakes of form: those and the ones of the graph together."""
     return _sorted([*problems, *check(workflow, registry, inputs, models=models)], workflow)
 
 
@@ -40,16 +52,17 @@ def check(
         models: Also ask the nodes' `infer` hooks (they may read model configurations and file headers).
     """
     checked: dict[int, GraphChecker] = {}
-    problems: list[Problem] = []
+    rest = left_out.take_out(workflow, registry)
+    problems = list(rest.problems)
     suggester = Suggester()
-    for file in _files(workflow):
+    for file in files(rest.workflow):
         checked[id(file)] = graph = GraphChecker(file, registry, checked, suggester)
-        problems += graph.run()
+        problems += rest.flow_only(graph.run())
     if inputs is not None:
         problems += check_inputs(workflow, inputs)
     if models:
         faulty = frozenset((problem.file, problem.node) for problem in problems)
-        problems += inference.infer(workflow, registry, inputs or {}, faulty=faulty).problems
+        problems += inference.infer(rest.workflow, registry, inputs or {}, faulty=faulty).problems
     return _sorted(problems, workflow)
 
 
@@ -74,28 +87,6 @@ def check_inputs(workflow: Workflow, inputs: Mapping[str, Any]) -> list[Problem]
                 file.problem("input", message, at, key=True, port=name, expected=refused[0], got=refused[1])
             )
     return problems
-
-
-def _files(workflow: Workflow) -> Iterator[Workflow]:
-    """The workflow and all that it uses, each once, each after those that it uses."""
-    seen: set[int] = set()
-    stack: list[tuple[Workflow, bool]] = [(workflow, False)]
-    while stack:
-        file, ready = stack.pop()
-        if ready:
-            yield file
-        elif id(file) not in seen:
-            seen.add(id(file))
-            stack.append((file, True))
-            stack.extend((sub.workflow, False) for sub in _subs(file.nodes))
-
-
-def _subs(nodes: Mapping[str, Node]) -> Iterator[SubWorkflow]:
-    for node in nodes.values():
-        if isinstance(node, SubWorkflow):
-            yield node
-        elif isinstance(node, (Loop, Map)):
-            yield from _subs(node.nodes)
 
 
 def _sorted(problems: Iterable[Problem], top: Workflow) -> list[Problem]:

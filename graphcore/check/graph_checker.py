@@ -56,6 +56,7 @@ class GraphChecker(ValueChecker):
         self.workflow, self.checked = workflow, checked
         self.inputs = {name: _open(described.annotation(known)) for name, known in workflow.inputs.items()}
         self.outputs: dict[str, Any] = {}
+        self.scopes: dict[str, Scope] = {}
         self._types: dict[str, _Known | None] = {}
 
     def run(self) -> list[Problem]:
@@ -69,6 +70,7 @@ class GraphChecker(ValueChecker):
 
     def body(self, scope: Scope, at: JsonPath) -> None:
         """Check the nodes of a file or body, each after those that it needs."""
+        self.scopes[scope.owner] = scope
         done, stuck = order(scope.nodes)
         if stuck:
             self.circles(scope, stuck, at)

@@ -301,8 +301,14 @@ class Interpreter:
             values = [frame.value(case) for case in (*cases.values(), *([node.default] if node.default else []))]
             agreed = bool(values) and all(_same(values[0], value) for value in values[1:])
             return {SINGLE_OUTPUT: values[0] if agreed else UNKNOWN}
-        chosen = cases.get(select_case(select), node.default)
+        name = select_case(select)
+        chosen = None if name in node.lost else cases.get(name, node.default)
         frame.chosen[node.name] = [node.select] if chosen is None else [node.select, chosen]
+        if name in node.lost:
+            muted = node.lost[name]
+            self.wrong(frame, node.name, "switch", f"the case `{name}` needs `{muted}`, which is muted", "select",
+                       got=name, fix=f"select another case, or take `mute` off `{muted}`")  # fmt: skip
+            return {}
         if chosen is None:
             names = ", ".join(f"`{name}`" for name in cases)
             got = described.show(select)

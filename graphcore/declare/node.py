@@ -28,6 +28,7 @@ SINGLE_OUTPUT = "output"
 
 Arguments = Mapping[str, Any]
 Fingerprint = Callable[..., "str | tuple[str, ...] | None"]
+Pieces = Callable[..., tuple[tuple[str, int], ...]]
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class NodeType:
     fingerprint: Fingerprint | None = field(default=None, repr=False)
     fingerprint_inputs: tuple[str, ...] = ()
     preview: Callable[[Any], bytes | None] | None = field(default=None, repr=False)
+    pieces: Pieces | None = field(default=None, repr=False)
+    pieces_inputs: tuple[str, ...] = ()
 
     @property
     def module(self) -> str:
@@ -150,6 +153,7 @@ def node(
     infer: Callable[..., Any] | None = None,
     fingerprint: Fingerprint | None = None,
     preview: Callable[[Any], bytes | None] | None = None,
+    pieces: Pieces | None = None,
 ) -> Callable[[F], F]:
     """Declare a function as a node type.
 
@@ -167,6 +171,11 @@ def node(
             the content that the node reads: it becomes part of the key. A tuple with one text per output says what
             each of them comes from, so that other content behind one output changes only what uses that output.
         preview: Given the node's result, a small PNG for people, or None.
+        pieces: For a node that cuts a sequence: called with those of the node's arguments that it names, returns for
+            each output the name of an input and a number, `("timesteps", 3)`: the output's items are those of that
+            input from this one on. They keep their keys, so that a loop over a piece finds in the cache what a loop
+            over the whole has computed. (Arguments that are computed in the run are not known to it; then the items
+            have keys of their own.)
 
     Raises:
         DeclarationError: a parameter or the result without a type, a default that is not of its type, a name that
@@ -175,7 +184,7 @@ def node(
 
     def declare(function: F) -> F:
         function.__stepgraph_node__ = _read(  # type: ignore[attr-defined]
-            function, category, pure, batch, infer, fingerprint, preview
+            function, category, pure, batch, infer, fingerprint, preview, pieces
         )
         return function
 
@@ -196,6 +205,7 @@ def _read(
     infer: Callable[..., Any] | None,
     fingerprint: Fingerprint | None,
     preview: Callable[[Any], bytes | None] | None,
+    pieces: Pieces | None,
 ) -> NodeType:
     name = function.__name__
     try:
@@ -209,14 +219,19 @@ def _read(
     if "return" not in hints:
         raise DeclarationError(f"node `{name}` has no return type; write `-> Latents`, say, or `-> None`")
     outputs, single = _outputs(name, hints["return"])
-    asks: tuple[str, ...] = ()
-    if fingerprint is not None:
-        asks = tuple(inspect.signature(fingerprint).parameters)
-        if strangers := [ask for ask in asks if ask not in inputs]:
-            raise DeclarationError(f"node `{name}`: its fingerprint asks for `{strangers[0]}`, which is no parameter")
     return NodeType(
-        name, function, category, doc, inputs, outputs, single, pure, batch, infer, fingerprint, asks, preview
+        name, function, category, doc, inputs, outputs, single, pure, batch, infer,
+        fingerprint, _asked(name, "fingerprint", fingerprint, inputs), preview,
+        pieces, _asked(name, "pieces", pieces, inputs),
     )  # fmt: skip
+
+
+def _asked(node: str, name: str, hook: Callable[..., Any] | None, inputs: Mapping[str, Port]) -> tuple[str, ...]:
+    """The arguments of the node that a hook asks for."""
+    asks = () if hook is None else tuple(inspect.signature(hook).parameters)
+    if strangers := [ask for ask in asks if ask not in inputs]:
+        raise DeclarationError(f"node `{node}`: its {name} asks for `{strangers[0]}`, which is no parameter")
+    return asks
 
 
 def _input(function: str, parameter: inspect.Parameter, hints: Mapping[str, Any], text: str) -> Port:

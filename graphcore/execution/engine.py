@@ -12,7 +12,7 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 from graphcore.cache import DiskCache, MemoryCache
-from graphcore.check import checker
+from graphcore.check import checker, left_out
 from graphcore.declare.node import NodeType
 from graphcore.declare.registry import Registry
 from graphcore.errors import CheckFailed, StepgraphError, did_you_mean
@@ -158,8 +158,10 @@ class Engine:
             yield
 
     def _wanted(self, workflow: Workflow, program: Program, outputs: Iterable[str] | None) -> dict[str, int]:
-        names = list(workflow.outputs) if outputs is None else list(outputs)
+        names = list(program.outputs) if outputs is None else list(outputs)
         for name in names:
+            if name in workflow.outputs and name not in program.outputs:
+                raise StepgraphError(f"the output `{name}` is not made: it needs a node that is muted")
             if name not in program.outputs:
                 hint = did_you_mean(name, program.outputs) or f"it has {', '.join(program.outputs)}"
                 raise StepgraphError(f"the workflow has no output `{name}`; {hint}")
@@ -178,7 +180,8 @@ class Engine:
 
     def _compile(self, workflow: Workflow) -> Program:
         if (program := self._programs.get(workflow)) is None:
-            self._programs[workflow] = program = compile_workflow(workflow, self._registry)
+            plain = left_out.plain(workflow, self._registry)
+            self._programs[workflow] = program = compile_workflow(plain, self._registry)
         return program
 
     # -- identity ------------------------------------------------------------------------------------------------
@@ -204,6 +207,10 @@ class Engine:
             return None
         entry = self._memory.get(wanted) or (self._disk.get(wanted) if self._disk is not None else None)
         return None if entry is None else entry.outputs
+
+    def has(self, key: bytes) -> bool:
+        """Whether the cache has the value of the call with this key; on the disk, nothing is read."""
+        return self._memory.get(key) is not None or (self._disk is not None and self._disk.has(key))
 
     # -- explaining ----------------------------------------------------------------------------------------------
 

@@ -14,14 +14,15 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from graphcore.check import left_out
 from graphcore.declare.node import NodeType
 from graphcore.declare.registry import Registry, short_name
 from graphcore.errors import CheckFailed, NodeFailed, StepgraphError
 from graphcore.execution.journal import Journal
 from graphcore.execution.program import Program, compile_workflow
 from graphcore.execution.run import call_name, content_keys, fingerprint
-from graphcore.execution.task import DONE, Ref, Task, constant
-from graphcore.execution.unroll import Control, Frame, Unroller
+from graphcore.execution.task import DONE, Ref, Task, constant, value_of
+from graphcore.execution.unroll import Control, Frame, Unroller, _whole
 from graphcore.files.workflow import Workflow
 from graphcore.values import keys
 
@@ -74,7 +75,8 @@ def explain(
         digest: Code digest of a node type.
         stored: Whether the disk tier has a key.
     """
-    now = DryRun(compile_workflow(workflow, registry), inputs, _header(digest, surroundings), _identify, journal)
+    program = compile_workflow(left_out.plain(workflow, registry), registry)
+    now = DryRun(program, inputs, _header(digest, surroundings), _identify, journal)
     now.look(stored)
     causes = _Causes(now, _nearest(workflow, registry, journal, now))
     found = {path: _explain(path, tasks, now, causes) for path, tasks in now.by_path().items()}
@@ -215,7 +217,10 @@ class _DryUnroller(Unroller):
         if ref[0].constant:
             return super()._items(frame, name, ref)
         length = self._run.length(ref)  # type: ignore[attr-defined]
-        return [(self._item(frame, name, ref, position), 0) for position in range(length)]
+        whole, begin = _whole(ref)
+        if whole[0].constant:
+            return [constant(value) for value in list(value_of(whole))[begin : begin + length]]
+        return [(self._item(frame, name, whole, position), 0) for position in range(begin, begin + length)]
 
 
 def static(path: str) -> str:
@@ -252,7 +257,7 @@ def _again(record: Mapping[str, Any], registry: Registry, journal: Journal) -> D
 
     try:
         workflow = Workflow.parse(record["files"][record["workflow"]], files=record["files"])
-        program = compile_workflow(workflow, registry)
+        program = compile_workflow(left_out.plain(workflow, registry), registry)
         header = _header(lambda type_: record["digests"].get(type_.name, ""), surroundings)
         then = DryRun(program, record["inputs"], header, identify, journal)
         then.look(lambda key: False)

@@ -108,6 +108,7 @@ class SwitchCode:
     cases: Mapping[str, int]
     default: int | None
     out: int
+    lost: Mapping[str, str]
 
 
 Code: TypeAlias = CallCode | ListCode | LoopCode | SwitchCode
@@ -168,7 +169,7 @@ class Program:
 
 
 def compile_workflow(workflow: Workflow, registry: Registry) -> Program:
-    """Compile a checked workflow."""
+    """Compile a checked workflow, of which muted and bypassed nodes have been taken out."""
     scope = Scope()
     inputs = {name: scope.slot() for name in workflow.inputs}
     names = {f"inputs.{name}": slot for name, slot in inputs.items()}
@@ -199,6 +200,7 @@ class _Builder:
             self.add_node(nodes[name], used.get(name, set()))
 
     def add_node(self, node: Node, used: set[str]) -> None:
+        assert not node.skip, node.name
         if isinstance(node, NodeCall):
             self.add_call(node)
         elif isinstance(node, (Loop, Map)):
@@ -284,7 +286,7 @@ class _Builder:
         cases = {name: self.value(value, f"{node.name}.{name}") for name, value in node.cases.items()}
         default = None if node.default is None else self.value(node.default, f"{node.name}.default")
         select, out = self.value(node.select, f"{node.name}.select"), self.scope.slot()
-        self.scope.add(SwitchCode(self.prefix + node.name, select, cases, default, out), out)
+        self.scope.add(SwitchCode(self.prefix + node.name, select, cases, default, out, node.lost), out)
         self.publish(node.name, {SINGLE_OUTPUT: out}, 1)
 
     def add_workflow(self, node: SubWorkflow, used: set[str]) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphcore.declare.node import NodeType, Port
-from graphcore.errors import InputError, did_you_mean
+from graphcore.errors import InputError, StepgraphError, did_you_mean
 from graphcore.execution.program import CallCode, Code, ListCode, LoopCode, Scope, SwitchCode, select_case
 from graphcore.execution.task import DONE, Ref, Task, constant, value_of
 from graphcore.values import keys
@@ -298,11 +298,12 @@ class Unroller:
         """The items of a sequence whose value is there; literals stay literals."""
         task = ref[0]
         values = list(value_of(ref))
-        if task.constant:
+        whole, begin = _whole(ref)
+        if whole[0].constant:
             return [constant(value) for value in values]
         items = []
-        for position, value in enumerate(values):
-            item = self._item(frame, name, ref, position)
+        for position, value in enumerate(values, begin):
+            item = self._item(frame, name, whole, position)
             item.outputs, item.state, item.notes = (value,), DONE, task.notes
             item.replay, item.lineage = task.replay, task.lineage
             items.append((item, 0))
@@ -319,6 +320,9 @@ class Unroller:
 
     def _choose(self, frame: Frame, code: SwitchCode) -> None:
         selected = select_case(value_of(_there(frame, code.select)))
+        if muted := code.lost.get(selected):
+            fix = f"or take `mute` off `{muted}`"
+            raise InputError("select", expected="a case without muted nodes", got=f"`{selected}`", fix=fix)
         chosen = code.cases.get(selected, code.default)
         if chosen is None:
             cases = ", ".join(f"`{name}`" for name in code.cases)
@@ -399,6 +403,32 @@ def _there(frame: Frame, slot: int) -> Ref:
     ref = frame.slots[slot]
     assert ref is not None
     return ref
+
+
+def _whole(ref: Ref) -> tuple[Ref, int]:
+    """The sequence that a sequence is a piece of, and where the piece begins: equal items are to have equal keys."""
+    begin = 0
+    while (cut := _cut(ref)) is not None:
+        ref, first = cut
+        begin += first
+    return ref, begin
+
+
+def _cut(ref: Ref) -> tuple[Ref, int] | None:
+    """What the `pieces` hook of a node says of one output; None where it cannot."""
+    task, output = ref
+    if task.constant or task.type is None or task.type.pieces is None:
+        return None
+    given = dict(zip(task.type.inputs, task.refs, strict=True))
+    known = {name: value_of(given[name]) for name in task.type.pieces_inputs if given[name][0].constant}
+    if len(known) < len(task.type.pieces_inputs):
+        return None
+    cuts = task.type.pieces(**known)
+    if len(cuts) != task.type.width or not {name for name, _ in cuts} <= given.keys():
+        wanted = f"(input, number) for each of its {task.type.width} outputs"
+        raise StepgraphError(f"the pieces of {task.type.name} are {cuts!r}; wanted is {wanted}")
+    name, first = cuts[output]
+    return given[name], first
 
 
 def _pick(values: Sequence[Any]) -> Any:

@@ -12,7 +12,8 @@ WIDTH = 120
 FILE = ("$schema", "stepgraph", "title", "description", "inputs", "nodes", "outputs", "layout")
 INPUT = ("type", "default", "description", "minimum", "maximum", "enum", "items")
 NODE = (
-    "type", "title", "note", "path", "select", "cases", "default", "inputs", "each", "times", "mode", "carry", "body",
+    "type", "title", "note", "mute", "bypass", "path", "select", "cases", "default", "inputs", "each", "times", "mode",
+    "carry", "body",
 )  # fmt: skip
 BODY = ("nodes", "carry", "collect", "outputs", "layout")
 """Keys that have a meaning, in their order; names (of nodes, inputs, ports, outputs) keep that of their author."""

@@ -61,6 +61,10 @@ class FormReader:
         value = given.get(key, "")
         return value if type(value) is str or self.kind(value, str, (*at, key), "text") else ""
 
+    def flag(self, given: Mapping[str, Any], key: str, at: JsonPath) -> bool:
+        value = given.get(key, False)
+        return self.kind(value, bool, (*at, key), "true or false") and value is True
+
     def name(self, name: str, at: JsonPath, what: str) -> None:
         if NAME.match(name):
             return

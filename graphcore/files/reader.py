@@ -29,6 +29,7 @@ from graphcore.files.workflow import (
     Map,
     Node,
     NodeCall,
+    Skip,
     SubWorkflow,
     Switch,
     Value,
@@ -48,7 +49,8 @@ STRUCTURES = ("loop", "map", "switch", "workflow")
 _LINK = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)(?:\.([A-Za-z_][A-Za-z0-9_-]*))?\Z")
 _HOLE = Written(MISSING)
 
-_ANY_NODE = frozenset({"type", "title", "note"})
+_ANY_NODE = frozenset({"type", "title", "note", "mute", "bypass"})
+_PLAIN = frozenset({"type", "inputs"})
 _TOP = frozenset({"$schema", "stepgraph", "title", "description", "inputs", "nodes", "outputs", "layout"})
 _KEYS: Mapping[str, frozenset[str]] = {
     "call": _ANY_NODE | {"inputs"},
@@ -252,9 +254,8 @@ class _Reader(InputReader):
                 self.keys(raw, at, raw, ("type",))
             return NodeCall(name, "", {})
         if kind not in STRUCTURES:
-            if not raw.keys() <= _KEYS["call"] or "title" in raw or "note" in raw:
-                self.common(raw, at, _KEYS["call"], ())
-            return NodeCall(name, kind, self.values(raw, "inputs", at, named=False))
+            skip = "" if raw.keys() <= _PLAIN else self.common(raw, at, _KEYS["call"], ())
+            return NodeCall(name, kind, self.values(raw, "inputs", at, named=False), skip)
         if kind == "switch":
             return self.switch(name, raw, at)
         if level >= NEST_LIMIT:
@@ -264,13 +265,19 @@ class _Reader(InputReader):
             return self.loop(name, raw, at, level)
         return self.map(name, raw, at, level) if kind == "map" else self.sub(name, raw, at, level)
 
-    def common(self, raw: Mapping[str, Any], at: JsonPath, known: frozenset[str], required: Collection[str]) -> None:
+    def common(self, raw: Mapping[str, Any], at: JsonPath, known: frozenset[str], required: Collection[str]) -> Skip:
+        """What nodes of any type have; says whether the node is muted or bypassed."""
         self.keys(raw, at, known, required)
         self.text(raw, "title", at)
         self.text(raw, "note", at)
+        mute, bypass = self.flag(raw, "mute", at), self.flag(raw, "bypass", at)
+        if mute and bypass:
+            message = "the node is both muted and bypassed; it can be left out in one way only"
+            self.wrong("skip", message, (*at, "bypass"), key=True, fix="remove `mute` or `bypass`")
+        return "mute" if mute else "bypass" if bypass else ""
 
     def loop(self, name: str, raw: Mapping[str, Any], at: JsonPath, level: int) -> Loop:
-        self.common(raw, at, _KEYS["loop"], ("body",))
+        skip = self.common(raw, at, _KEYS["loop"], ("body",))
         if "each" not in raw and "times" not in raw:
             fix = 'say what to go through with "each", or how often with "times"'
             self.wrong("missing-key", "a loop needs `each` or `times`", at, key=True, expected="each or times", fix=fix)
@@ -283,11 +290,11 @@ class _Reader(InputReader):
         return Loop(
             name, self.values(raw, "inputs", at), self.values(raw, "each", at), times, self.values(raw, "carry", at),
             self.nodes(self.object(body, "nodes", inside), (*inside, "nodes"), level + 1),
-            self.values(body, "carry", inside), self.values(body, "collect", inside),
+            self.values(body, "carry", inside), self.values(body, "collect", inside), skip,
         )  # fmt: skip
 
     def map(self, name: str, raw: Mapping[str, Any], at: JsonPath, level: int) -> Map:
-        self.common(raw, at, _KEYS["map"], ("each", "body"))
+        skip = self.common(raw, at, _KEYS["map"], ("each", "body"))
         if raw.get("each") == {}:
             self.wrong("missing-key", "`each` is empty", (*at, "each"), fix="name a sequence to go through")
         mode = raw.get("mode", "zip")
@@ -302,21 +309,21 @@ class _Reader(InputReader):
         return Map(
             name, self.values(raw, "inputs", at), self.values(raw, "each", at), mode,
             self.nodes(self.object(body, "nodes", inside), (*inside, "nodes"), level + 1),
-            self.values(body, "outputs", inside),
+            self.values(body, "outputs", inside), skip,
         )  # fmt: skip
 
     def switch(self, name: str, raw: Mapping[str, Any], at: JsonPath) -> Switch:
-        self.common(raw, at, _KEYS["switch"], ("select", "cases"))
+        skip = self.common(raw, at, _KEYS["switch"], ("select", "cases"))
         select = self.value(raw["select"], (*at, "select")) if "select" in raw else _HOLE
         default = self.value(raw["default"], (*at, "default")) if "default" in raw else None
         cases = self.object(raw, "cases", at)
         if raw.get("cases") == {} and default is None:
             self.wrong("missing-key", "a switch without cases", (*at, "cases"), fix="name at least one case")
         values = {case: self.value(value, (*at, "cases", case)) for case, value in cases.items()}
-        return Switch(name, select, values, default)
+        return Switch(name, select, values, default, skip)
 
     def sub(self, name: str, raw: Mapping[str, Any], at: JsonPath, level: int) -> Node:
-        self.common(raw, at, _KEYS["workflow"], ("path",))
+        skip = self.common(raw, at, _KEYS["workflow"], ("path",))
         inputs = self.values(raw, "inputs", at, named=False)
         path = raw.get("path", MISSING)
         if path is MISSING or not self.kind(path, str, (*at, "path"), "the path of a workflow file"):
@@ -326,7 +333,7 @@ class _Reader(InputReader):
             return NodeCall(name, "", {})
         self.height = max(self.height, level + 1 + done.height)
         self.size += done.size
-        return SubWorkflow(name, path, inputs, done.workflow)
+        return SubWorkflow(name, path, inputs, done.workflow, skip)
 
     def sub_file(self, path: str, at: JsonPath, level: int) -> _Done | None:
         session = self.session

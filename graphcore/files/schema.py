@@ -45,6 +45,7 @@ def workflow_schema(registry: Registry) -> Schema:
         },
         "input": _input(),
         "node": _node(registry),
+        "left_out": {"anyOf": [_true("mute"), _true("bypass")]},
     }  # fmt: skip
     definitions.update({f"node.{name}": schema for name, schema in _structures().items()})
     for known in registry:
@@ -81,6 +82,7 @@ def _node(registry: Registry) -> Schema:
         "type": "object",
         "required": ["type"],
         "properties": {"type": {"enum": names, "enumDescriptions": [texts[name] for name in names]}},
+        "not": {"allOf": [_true("mute"), _true("bypass")]},
         "allOf": [
             {"if": {"properties": {"type": {"enum": written}}, "required": ["type"]}, "then": _ref(f"node.{key}")}
             for key, written in kinds.items()
@@ -131,16 +133,28 @@ def _structure(name: str, properties: Mapping[str, Schema], required: list[str])
 
 
 def _common() -> dict[str, Schema]:
-    return {"type": {}, "title": {"type": "string"}, "note": {"type": "string"}}
+    texts = {"type": {}, "title": {"type": "string"}, "note": {"type": "string"}}
+    return {**texts, **{key: {"type": "boolean", "description": says} for key, says in _SKIPS.items()}}
+
+
+_SKIPS = {
+    "mute": "Leaves the node out, with all that cannot do without it.",
+    "bypass": "Leaves the node out; in place of each output comes the first of its inputs that is of the same type.",
+}
+
+
+def _true(key: str) -> Schema:
+    return {"required": [key], "properties": {key: {"const": True}}}
 
 
 def _call(known: NodeType, definitions: dict[str, Schema]) -> Schema:
     ports_ = {name: _port(port, f"{_key(known.name)}.{name}", definitions) for name, port in known.inputs.items()}
     required = [name for name, port in known.inputs.items() if port.required]
-    inputs = _object(ports_, required=required)
-    return _object(
-        {**_common(), "inputs": inputs}, required=["type", *(["inputs"] if required else [])], description=known.doc
-    )
+    names = _object({name: {} for name in ports_}, required=[])
+    inputs: Schema = {"properties": ports_, **({"required": required} if required else {})}
+    values: Schema = {"properties": {"inputs": inputs}, **({"required": ["inputs"]} if required else {})}
+    call = _object({**_common(), "inputs": names}, required=["type"], description=known.doc)
+    return {**call, "if": _ref("left_out"), "else": values}
 
 
 # -- ports -----------------------------------------------------------------------------------------------------

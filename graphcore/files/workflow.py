@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -61,6 +61,10 @@ class WorkflowInput:
     items: str = "any"
 
 
+Skip: TypeAlias = Literal["", "mute", "bypass"]
+"""How a node is left out of the graph, if it is (see `graphcore.check.left_out`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeCall:
     """An ordinary node."""
@@ -68,6 +72,7 @@ class NodeCall:
     name: str
     type: str
     inputs: Mapping[str, Value]
+    skip: Skip = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class Loop:
     nodes: Mapping[str, Node]
     next: Mapping[str, Value]
     collect: Mapping[str, Value]
+    skip: Skip = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +107,23 @@ class Map:
     mode: Literal["zip", "product"]
     nodes: Mapping[str, Node]
     outputs: Mapping[str, Value]
+    skip: Skip = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
     """`switch`: the value of the case that `select` names (`default` if none matches); the others are not computed.
 
-    A boolean selects the case `true` or `false`, an integer the case of its decimal digits. One output.
+    A boolean selects the case `true` or `false`, an integer the case of its decimal digits. One output. `lost` are
+    cases that were left out, each with the muted node that it needs: selecting one is an error.
     """
 
     name: str
     select: Value
     cases: Mapping[str, Value]
     default: Value | None
+    skip: Skip = ""
+    lost: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,7 @@ class SubWorkflow:
     path: str
     inputs: Mapping[str, Value]
     workflow: Workflow
+    skip: Skip = ""
 
 
 Node: TypeAlias = NodeCall | Loop | Map | Switch | SubWorkflow
@@ -164,6 +175,30 @@ class Workflow:
         from graphcore.files import reader
 
         return _whole(*reader.parse(text, path, files))
+
+
+def files(workflow: Workflow) -> Iterator[Workflow]:
+    """The workflow and all that it uses, each once, each after those that it uses."""
+    seen: set[int] = set()
+    stack: list[tuple[Workflow, bool]] = [(workflow, False)]
+    while stack:
+        file, ready = stack.pop()
+        if ready:
+            yield file
+        elif id(file) not in seen:
+            seen.add(id(file))
+            stack.append((file, True))
+            stack.extend((sub.workflow, False) for sub in _subs(file.nodes))
+
+
+def _subs(nodes: Mapping[str, Node]) -> Iterator[SubWorkflow]:
+    for node in nodes.values():
+        if type(node) is NodeCall:
+            continue
+        if isinstance(node, SubWorkflow):
+            yield node
+        elif isinstance(node, (Loop, Map)):
+            yield from _subs(node.nodes)
 
 
 def _whole(workflow: Workflow | None, problems: Sequence[Problem]) -> Workflow:

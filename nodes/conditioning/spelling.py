@@ -43,6 +43,12 @@ class Spelling:
         """Chunks that hold the whole text; at least one."""
         return max(1, -(-len(self.ids) // self.room))
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What each token stands for in the text, as written."""
+        ends = [*self.places[1:], len(self.text)]
+        return tuple(self.text[begin:end].strip() for begin, end in zip(self.places, ends, strict=False))
+
     def beyond(self, chunks: int) -> str:
         """The part of the text, as written, that does not fit into so many chunks."""
         fits = chunks * self.room

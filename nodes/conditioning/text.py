@@ -73,8 +73,8 @@ def tokenize(tokenizer: TokenizerModel, text: str, weighting: bool = False, chun
         _note_unknown_words(weights.tokenizer(tokenizer), spelt[0].text, lines, config.get("words"))
     count = chunks or max(one.chunks_needed for one in spelt)
     ids, weights_ = zip(*(one.tensors(count) for one in spelt), strict=True)
-    second = Tokens(ids[1], text, weights_[1]) if len(spelt) == 2 else None
-    return Tokens(ids[0], text, weights_[0], second, tokenizer.class_name)
+    second = Tokens(ids[1], text, weights_[1], words=spelt[1].words) if len(spelt) == 2 else None
+    return Tokens(ids[0], text, weights_[0], second, tokenizer.class_name, spelt[0].words)
 
 
 def _note_cut(spelt: Spelling, chunks: int) -> None:

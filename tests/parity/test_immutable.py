@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
@@ -150,6 +151,12 @@ def test_nor_do_the_workflows_of_many_pictures(engine, model):
         "saved": {"type": "save_image", "inputs": {"image": {"from": "picture.image"}}}},
         "outputs": {"files": {"from": "saved"}}}"""
     engine.run(Workflow.parse(save, resources.workflow_folder() / "saved.json"), model=model()[1])
+    shipped = resources.workflow_folder() / "txt2img.json"
+    file = json.loads(shipped.read_text())
+    timesteps = {"timesteps": {"from": "schedule.timesteps"}}
+    file["nodes"]["cut"] = {"type": "split_timesteps", "inputs": {**timesteps, "at": 1}}
+    file["nodes"]["denoise"]["inputs"]["timesteps"] = {"from": "cut.first"}
+    engine.run(Workflow.parse(json.dumps(file), shipped.with_name("cut.json")), model=model()[1], steps=2)
     unseen = {type_.name.partition("/")[2] for type_ in REGISTRY if type_.name not in SEEN}
     assert not unseen - UNWATCHED, f"node types that no workflow here runs: {sorted(unseen - UNWATCHED)}"
 

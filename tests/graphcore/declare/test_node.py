@@ -116,6 +116,15 @@ def test_a_refusal_names_function_and_parameter(function: Any, words: str) -> No
         node(category="x")(function)
 
 
+def test_pieces_may_ask_only_for_parameters() -> None:
+    with pytest.raises(DeclarationError, match="its pieces asks for `from_here`, which is no parameter"):
+
+        @node(category="x", pieces=lambda from_here: (("values", from_here),))
+        def cut(values: list[int], start: int) -> list[int]:
+            """Cuts."""
+            return values[start:]
+
+
 def test_a_fingerprint_may_ask_only_for_parameters() -> None:
     with pytest.raises(DeclarationError, match=r"`read`.*asks for `name`, which is no parameter"):
 

@@ -23,7 +23,7 @@ def bodies(draw: st.DrawFn, scope: tuple[str, ...], lists: tuple[str, ...], dept
     scope_now, lists_now = list(scope), list(lists)
     for number in range(draw(st.integers(1, 3))):
         name = f"n{number}"
-        kinds = ["add", "double", "count"] + (["loop", "map", "switch"] if depth else [])
+        kinds = ["add", "double", "count", "total"] + (["loop", "map", "switch"] if depth else [])
         kind = draw(st.sampled_from(kinds))
         nodes[name] = draw(_node(kind, tuple(scope_now), tuple(lists_now), depth))
         if kind == "count":
@@ -49,6 +49,8 @@ def _node(draw: st.DrawFn, kind: str, scope: tuple[str, ...], lists: tuple[str, 
         return {"type": "double", "inputs": {"a": draw(value)}}
     if kind == "count":
         return {"type": "count", "inputs": {"n": draw(st.integers(0, 3))}}
+    if kind == "total":
+        return {"type": "total", "inputs": {"values": draw(st.lists(value, min_size=1, max_size=3))}}
     if kind == "switch":
         select = draw(st.sampled_from(["plus", "minus"]))
         cases = {"plus": draw(value), "minus": draw(value)}
@@ -73,6 +75,8 @@ def interpret(body: Json, outside: dict[str, Any]) -> dict[str, Any]:
     names = dict(outside)
 
     def value(given: Any) -> Any:
+        if isinstance(given, list):
+            return [value(item) for item in given]
         return names[given["from"]] if isinstance(given, dict) else given
 
     for name, node in body["nodes"].items():
@@ -85,6 +89,7 @@ def interpret(body: Json, outside: dict[str, Any]) -> dict[str, Any]:
             inputs = {port: value(given) for port, given in node["inputs"].items()}
             names[name] = {
                 "add": lambda a=0, b=0: a + b, "double": lambda a=0: a * 2, "count": lambda n=0: list(range(n)),
+                "total": lambda values=(): sum(values),
             }[kind](**inputs)  # fmt: skip
     return names
 

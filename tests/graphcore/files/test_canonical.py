@@ -36,7 +36,10 @@ def test_keys_of_files_inputs_nodes_and_bodies_have_one_order():
             "loop": {
                 "body": {
                     "carry": {"x": {"from": "b"}},
-                    "nodes": {"b": {"inputs": {"z": 1, "a": 2}, "type": "b"}, "a": {"note": "n", "type": "a"}},
+                    "nodes": {
+                        "b": {"inputs": {"z": 1}, "mute": True, "type": "b"},
+                        "a": {"bypass": True, "note": "n", "type": "a"},
+                    },
                 },
                 "times": 3,
                 "type": "loop",
@@ -57,7 +60,10 @@ def test_keys_of_files_inputs_nodes_and_bodies_have_one_order():
         '      "type": "loop",\n'
         '      "times": 3,\n'
         '      "body": {\n'
-        '        "nodes": {"b": {"type": "b", "inputs": {"z": 1, "a": 2}}, "a": {"type": "a", "note": "n"}},\n'
+        '        "nodes": {\n'
+        '          "b": {"type": "b", "mute": true, "inputs": {"z": 1}},\n'
+        '          "a": {"type": "a", "note": "n", "bypass": true}\n'
+        "        },\n"
         '        "carry": {"x": {"from": "b"}}\n'
         "      }\n"
         "    }\n"

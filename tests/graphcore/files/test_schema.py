@@ -132,7 +132,7 @@ def paint(
 
 def test_ports_have_bounds_choices_defaults_and_help() -> None:
     schema = workflow_schema(Registry().with_nodes("stepgraph", types(paint)))
-    ports = schema["$defs"]["node.stepgraph.paint"]["properties"]["inputs"]["properties"]
+    ports = schema["$defs"]["node.stepgraph.paint"]["else"]["properties"]["inputs"]["properties"]
     assert ports["colour"]["default"] == "red"
     assert ports["colour"]["description"] == "Colour. What to paint with; or not."
     assert ports["weight"]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 1}
@@ -148,6 +148,28 @@ def test_ports_have_bounds_choices_defaults_and_help() -> None:
     assert not valid(colour="green")
     assert not valid(weight=2)
     assert not valid(tags={"a": "b"})
+
+
+LEFT_OUT: dict[str, tuple[dict[str, Any], bool]] = {
+    "without inputs": ({"type": "encode", "mute": True}, True),
+    "without an input": ({"type": "encode", "bypass": True, "inputs": {"picture": {"from": "photo"}}}, True),
+    "with a wrong value": ({"type": "load", "mute": True, "inputs": {"path": 3}}, True),
+    "not left out": ({"type": "encode", "mute": False, "bypass": False}, False),
+    "with an unknown input": ({"type": "encode", "mute": True, "inputs": {"pictur": 1}}, False),
+    "of an unknown type": ({"type": "encod", "mute": True}, False),
+    "no boolean": ({"type": "load", "mute": 1, "inputs": {"path": "x"}}, False),
+    "both": ({"type": "load", "mute": True, "bypass": True, "inputs": {"path": "x"}}, False),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_nodes_that_are_left_out(name: str) -> None:
+    """Schema and checker want of them only that their names are known."""
+    node, right = LEFT_OUT[name]
+    data = whole()
+    data["nodes"]["other"] = node
+    assert VALIDATOR.is_valid(data) == right
+    assert (problems_of(data) == []) == right
 
 
 def test_arguments_of_a_docstring() -> None:

@@ -1,0 +1,114 @@
+"""The calls that a run would make, each with its key and whether its value is there: known without running anything."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphcore.errors import StepgraphError
+from graphcore.execution.engine import Engine, complete
+from graphcore.execution.explain import DryRun, _DryUnroller, _identify, static
+from graphcore.execution.program import CallCode, LoopCode, Scope
+from graphcore.execution.task import Ref, Task
+from graphcore.execution.unroll import Frame
+from graphcore.files.workflow import Workflow
+
+MOST_ITERATIONS = 20_000
+"""Of all loops together; a dry run holds them all in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a run.
+
+    Args:
+        key: Hexadecimal, as events tell it.
+        cached: The cache has its value.
+    """
+
+    key: str
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Calls by path with iteration numbers (`denoise.loop[0].step`).
+
+    Args:
+        complete: These are all; else keys of further ones are known only once something has run.
+    """
+
+    found: Mapping[str, Call]
+    complete: bool
+
+
+def calls(engine: Engine, workflow: Workflow, inputs: Mapping[str, Any], nodes: Collection[str] | None = None) -> Calls:
+    """What a run of a workflow would call.
+
+    Args:
+        nodes: Paths without iteration numbers of the nodes that are asked for; None for all.
+
+    Raises:
+        CheckFailed: with all that is wrong with workflow or inputs.
+    """
+    runtime = engine.runtime(workflow)
+    engine._check(workflow, dict(inputs), runtime)
+    with engine._executor.within(runtime):
+        program, header = engine._compile(workflow), engine._header_for(runtime)
+        rehearsal = _Rehearsal(program, complete(workflow, inputs), header, _identify, engine._journal)
+        rehearsal.look(lambda key: False)  # what lies before a value that is there, too
+        found = rehearsal.found(lambda task: engine.has(task.key), nodes)
+    return Calls(found, not rehearsal.unknown)
+
+
+class _Rehearsal(DryRun):
+    """A dry run that remembers where it would call what: equal calls are one task, in whichever iterations."""
+
+    def __init__(self, *known: Any) -> None:
+        super().__init__(*known)
+        self._unroller: _Unroller = _Unroller(self, self.header, self._remember_call, itertools.count())
+
+    def found(self, stored: Callable[[Task], bool], nodes: Collection[str] | None) -> dict[str, Call]:
+        told: dict[str, Call] = {}
+        known: dict[Task, Call] = {}
+        for path, task in self._unroller.placed():
+            if task not in self.needed or not (nodes is None or static(path) in nodes):
+                continue
+            if task not in known:
+                assert task.type is not None
+                known[task] = Call(task.key.hex(), task.type.pure and stored(task))
+            told[path] = known[task]
+        return told
+
+
+class _Unroller(_DryUnroller):
+    """Remembers the frames, and unrolls no more than can be held."""
+
+    def __init__(self, *known: Any) -> None:
+        super().__init__(*known)
+        self._frames: list[Frame] = []
+        self._left = MOST_ITERATIONS
+
+    def open(self, scope: Scope, path: str, bound: Iterable[tuple[int, Ref | None]]) -> Frame:
+        frame = super().open(scope, path, bound)
+        self._frames.append(frame)
+        return frame
+
+    def placed(self) -> Iterable[tuple[str, Task]]:
+        """Every call that has a key, by its path."""
+        for frame in self._frames:
+            for code in frame.scope.nodes:
+                if isinstance(code, CallCode) and (ref := frame.slots[code.out]) is not None:
+                    yield frame.path + code.name, ref[0]
+
+    def _rows(self, frame: Frame, code: LoopCode) -> list[tuple[Ref, ...]]:
+        times = None if code.times is None else frame.slots[code.times]
+        if times is not None and times[0].outputs is not None and times[0].outputs[times[1]] > self._left:
+            raise StepgraphError(f"more than {MOST_ITERATIONS} iterations")
+        rows = super()._rows(frame, code)
+        self._left -= len(rows)
+        if self._left < 0:
+            raise StepgraphError(f"more than {MOST_ITERATIONS} iterations")
+        return rows
