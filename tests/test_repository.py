@@ -34,7 +34,7 @@ def pins() -> dict[str, str]:
 
 def requirements() -> list[str]:
     optional = PROJECT["project"]["optional-dependencies"]
-    every = [*PROJECT["project"]["dependencies"], *optional["test"], *optional["dev"]]
+    every = [*PROJECT["project"]["dependencies"], *optional["test"], *optional["browser"], *optional["dev"]]
     return [requirement for requirement in every if not requirement.startswith("stepgraph")]
 
 
@@ -71,6 +71,8 @@ def test_the_wheel_holds_all_packages_and_the_workflows():
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["packages"] == ["graphcore", "nodes", "server"]
     assert wheel["force-include"] == {"workflows": "nodes/workflows"}
+    assert not [pattern for pattern in wheel["exclude"] if not pattern.startswith("/server/editor/")]
+    assert not [pattern for pattern in wheel["exclude"] if "dist" in pattern], "users have no Node"
     for package in wheel["packages"]:
         assert (ROOT / package / "__init__.py").is_file()
 

@@ -10,8 +10,10 @@ from aiohttp import web
 
 from server.http import (
     catalog,
+    editor,
     files,
     jobs,
+    named,
     openai,
     openapi,
     reference,
@@ -27,7 +29,7 @@ from server.http.operation import HIDE, LIMITS, Operation, route
 from server.http.services import SERVICES, Services, lifetime
 from server.settings import Settings
 
-PARTS = (jobs, streams, workflows, values, catalog, files, system, openai)
+PARTS = (jobs, streams, workflows, values, catalog, files, named, system, openai)
 
 
 def operations() -> list[Operation]:
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> web.Application:
     app[catalog.CATALOG], app[system.METRICS] = catalog.Catalog(), system.Metrics()
     offered = operations()
     app.add_routes([route(operation) for operation in offered])
+    app.add_routes(editor.Editor(editor.FOLDER).routes())
     _document(app, offered)
     app.on_response_prepare.append(security.on_prepare)
     app.on_shutdown.append(lambda _: _closing(services))
@@ -83,12 +86,6 @@ def _document(app: web.Application, offered: list[Operation]) -> None:
 
     app.router.add_get("/api/openapi.json", document)
     app.router.add_get("/api/docs", page)
-    app.router.add_get("/", _start)
-
-
-async def _start(request: web.Request) -> web.Response:
-    text = reference.start_page(f"{request.scheme}://{request.host}")
-    return web.Response(text=text, content_type="text/html")
 
 
 def version() -> str:

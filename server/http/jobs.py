@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from graphcore import StepgraphError, Workflow
 from server import logs
@@ -17,6 +17,7 @@ from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
 from server.jobs.job import Job, Prospect, Request, State
 from server.work import inputs
+from server.workflows.store import NAME
 
 operations = Operations("jobs")
 
@@ -34,12 +35,26 @@ IDEMPOTENCY = {
 Priority = Annotated[int, Field(ge=-100, le=100)]
 
 
-class JobRequest(BaseModel):
-    """What is to be run: a workflow by name, or a whole one, with the values of its inputs."""
+FileName = Annotated[str, StringConstraints(pattern=f"^{NAME}\\.json$")]
+
+
+class Asked(BaseModel):
+    """A workflow that somebody speaks of: stored, shipped, or as it is in his editor."""
 
     model_config = ConfigDict(extra="forbid")
 
-    workflow: str | dict[str, JsonValue] = Field(description="Name of a stored or shipped workflow, or a workflow.")
+    workflow: str | dict[str, JsonValue] = Field(
+        description="Name of a stored or shipped workflow, or of one of `files`; or a workflow."
+    )
+    files: dict[FileName, str] = Field(
+        default={},
+        description="Texts that stand in for stored files of these names (`txt2img.json`), such as unsaved edits.",
+    )
+
+
+class JobRequest(Asked):
+    """What is to be run: a workflow by name, or a whole one, with the values of its inputs."""
+
     inputs: dict[str, JsonValue] = Field(default={}, description="Values of its inputs; `file:ID` is an upload.")
     outputs: list[str] = Field(default=[], description="Outputs to make; empty for all.")
     priority: Priority = Field(default=0, description="Higher ones run first.")
@@ -133,7 +148,7 @@ def prepare(services: Services, asked: JobRequest) -> tuple[Request, Workflow]:
     Raises:
         CheckFailed, StepgraphError: what is wrong with it.
     """
-    workflow, files = services.library.find(asked.workflow)
+    workflow, files = services.library.find(asked.workflow, asked.files)
     assert workflow.path is not None
     unknown = [name for name in asked.outputs if name not in workflow.outputs]
     if unknown:

@@ -28,25 +28,15 @@ td { vertical-align: top; }
 .quiet { color: var(--quiet); }
 """
 
-START = """<p>This is Stepgraph's server. It runs workflows of latent diffusion for people and programs.</p>
-<ul>
-<li><a href="/api/docs">What the API offers</a>, as a page; <a href="/api/openapi.json">the same</a> for programs</li>
-<li><a href="/api/v1/workflows">The workflows</a>, <a href="/api/v1/nodes">the nodes</a>,
-<a href="/api/v1/jobs">the jobs</a>, <a href="/api/v1/system">the system</a>, as JSON</li>
-</ul>
-<p>A first picture:</p>
-<pre>curl -X POST ADDRESS/api/v1/workflows/txt2img/run --json '{"inputs": {"prompt": "a red apple"}}' -o apple.png</pre>
-<p class="quiet">A server that was started with <code>--token-file</code> wants
-<code>Authorization: Bearer TOKEN</code> with all of these.</p>"""
+NO_EDITOR = """<p>This is Stepgraph's server, in a checkout whose editor is not built. With Node at hand, build it:</p>
+<pre>npm --prefix server/editor ci
+npm --prefix server/editor run build</pre>
+<p>Then start the server again. Without an editor, too, there is <a href="/api/docs">all that the API offers</a>.</p>"""
 
 
-def start_page(address: str) -> str:
-    """What a browser sees at `/` as long as there is no editor.
-
-    Args:
-        address: How the client calls the server, such as `http://127.0.0.1:8188`.
-    """
-    return _page("Stepgraph", START.replace("ADDRESS", escape(address)))
+def without_editor() -> str:
+    """What a browser sees at `/` where the editor is not built."""
+    return _page("Stepgraph", NO_EDITOR)
 
 
 def page(document: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -31,8 +31,11 @@ COOKIE = "stepgraph_token"
 SUBPROTOCOL = "bearer."
 """Prefix of a WebSocket subprotocol that carries the token: browsers cannot send a header there."""
 
-OPEN = frozenset({"/", "/api/v1/health", "/api/v1/login"})
-"""Paths that need no token."""
+OPEN = frozenset({"/", "/api/docs", "/api/v1/health", "/api/v1/login"})
+"""Paths that need no token: pages that hold nothing of the owner's, and what one needs to log in."""
+
+ASSETS = "/assets/"
+"""Below it lie the parts of the editor's page, which need no token either."""
 
 PAGES = frozenset({"/", "/api/docs"})
 """Pages for people, which change nothing and lead to nothing that runs by itself."""
@@ -173,13 +176,17 @@ def _token(settings: Settings) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if wanted and request.path not in OPEN and not any(right(wanted, given) for given in _given(request)):
+        if wanted and not _is_open(request.path) and not any(right(wanted, given) for given in _given(request)):
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED, "a token is needed", headers={"WWW-Authenticate": 'Bearer realm="stepgraph"'}
             )
         return await handler(request)
 
     return check
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(ASSETS)
 
 
 def right(wanted: bytes, given: str) -> bool:
@@ -189,7 +196,7 @@ def right(wanted: bytes, given: str) -> bool:
 
 def _given(request: web.Request) -> list[str]:
     """The tokens that a request carries: in a header, the cookie, or a WebSocket subprotocol; never in its address."""
-    found = [request.cookies.get(COOKIE, "")]
+    found = [unquote(request.cookies.get(COOKIE, ""))]
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         found.append(value.strip())

@@ -10,6 +10,7 @@ from collections import Counter
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -99,7 +100,8 @@ async def login(request: web.Request, body: Login) -> Reply:
     wanted = request.app[SERVICES].settings.token
     if not wanted or not security.right(wanted.encode(), body.token):
         raise HttpError(HTTPStatus.UNAUTHORIZED, "this is not the token")
-    cookie = f"{security.COOKIE}={wanted}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
+    value = quote(wanted, safe="")  # a comma or a semicolon would end it
+    cookie = f"{security.COOKIE}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age=2592000"
     return Reply(status=HTTPStatus.NO_CONTENT, headers={"Set-Cookie": cookie})
 
 

@@ -10,11 +10,13 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from graphcore import Workflow
 from graphcore.check import checker
+from graphcore.check.port_types import port_types
 from graphcore.errors import CheckFailed
 from graphcore.files.workflow import MISSING, WorkflowInput
 from server.http import files, problem
-from server.http.jobs import IDEMPOTENCY, JobRequest, JobView, idempotency, prepare, submit, view, views
+from server.http.jobs import IDEMPOTENCY, Asked, JobRequest, JobView, idempotency, prepare, submit, view, views
 from server.http.operation import IF_NONE_MATCH, Operations, Reply, read_body
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
@@ -61,18 +63,49 @@ class WorkflowList(BaseModel):
     workflows: list[WorkflowSummary]
 
 
-class CheckRequest(BaseModel):
+class CheckRequest(Asked):
     """A workflow to check, with the values that it would run with."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    workflow: str | dict[str, JsonValue]
     inputs: dict[str, JsonValue] | None = None
+
+
+class NodeTypes(BaseModel):
+    """Types of a node's ports by name, in the words of `/api/v1/types`."""
+
+    inputs: dict[str, str]
+    outputs: dict[str, str]
 
 
 class CheckResult(BaseModel):
     ok: bool
     problems: list[dict[str, Any]]
+    types: dict[str, NodeTypes] = Field(
+        default={},
+        description="By path (`denoise.loop.step`), of the first 10,000 nodes: what they declare, or what follows.",
+    )
+    inputs: dict[str, str] = Field(
+        default={}, description="Types of the workflow's inputs; of those of type `any` what takes them."
+    )
+
+
+class KeysRequest(CheckRequest):
+    """A workflow whose calls somebody wants to know."""
+
+    nodes: list[str] | None = Field(
+        default=None, description="Paths without iteration numbers (`denoise.loop.step`); by default all nodes."
+    )
+
+
+class CallView(BaseModel):
+    """One call: its key, as events tell it, and whether the cache has its value."""
+
+    key: str
+    cached: bool
+
+
+class Keys(BaseModel):
+    keys: dict[str, CallView] = Field(description="By path with iteration numbers: `denoise.loop[0].step`.")
+    complete: bool = Field(description="These are all; else keys of others are known only once something has run.")
 
 
 class ExplainedNode(BaseModel):
@@ -188,18 +221,25 @@ async def delete_workflow(request: web.Request) -> Reply:
 
 @operations.add("POST", "/api/v1/check", {200: CheckResult}, body=CheckRequest, errors=(404,))
 async def check(request: web.Request, body: CheckRequest) -> CheckResult:
-    """What is wrong with a workflow, in the words of `stepgraph check`."""
+    """What is wrong with a workflow, in the words of `stepgraph check`, and the types of all ports.
+
+    With mistakes, too, the types are told as far as they are known.
+    """
     services = request.app[SERVICES]
 
     def look() -> CheckResult:
-        try:
-            workflow, _ = services.workflows.find(body.workflow)
-        except CheckFailed as error:
-            return CheckResult(ok=False, problems=problem.problems(error.problems))
+        workflow, wrong = services.workflows.look(body.workflow, body.files)
+        if workflow is None:
+            return CheckResult(ok=False, problems=problem.problems(wrong))
+        registry = services.plugins.registry
         values = None if body.inputs is None else inputs.resolve(workflow, body.inputs, services.files)
         with services.reading(workflow):
-            found = checker.check(workflow, services.plugins.registry, values)
-        return CheckResult(ok=not found, problems=problem.problems(found))
+            wrong = checker.check_read(workflow, wrong, registry, values)
+        found = port_types(workflow, registry)
+        types = {
+            path: NodeTypes(inputs=dict(one.inputs), outputs=dict(one.outputs)) for path, one in found.nodes.items()
+        }
+        return CheckResult(ok=not wrong, problems=problem.problems(wrong), types=types, inputs=dict(found.inputs))
 
     result: CheckResult = await services.run(look)
     return result
@@ -211,19 +251,39 @@ async def explain(request: web.Request, body: CheckRequest) -> Explanation:
     services = request.app[SERVICES]
 
     def look() -> Explanation:
-        workflow, _ = services.workflows.find(body.workflow)
-        values = inputs.resolve(workflow, body.inputs or {}, services.files)
+        workflow, values = _with_values(services, body)
         found = services.engine.explain(workflow, values)
-        nodes = [
-            ExplainedNode(
-                node=one.node, type=one.type, state=one.state, cached=one.cached, total=one.total, reason=one.reason
-            )
-            for one in found
-        ]
-        return Explanation(nodes=nodes)
+        return Explanation(nodes=[ExplainedNode(**one.as_dict()) for one in found])
 
     result: Explanation = await services.run(look)
     return result
+
+
+@operations.add("POST", "/api/v1/keys", {200: Keys}, body=KeysRequest, errors=(404,))
+async def keys(request: web.Request, body: KeysRequest) -> Keys:
+    """The key of each call that a run would make, as far as known without running; nothing is run.
+
+    With the key, `/api/v1/values` tells what the call gave, in whichever run that was.
+    """
+    services = request.app[SERVICES]
+
+    def look() -> Keys:
+        from graphcore.execution import calls  # and numpy with it, which the start of the server need not wait for
+
+        workflow, values = _with_values(services, body)
+        nodes = None if body.nodes is None else frozenset(body.nodes)
+        made = calls.calls(services.engine, workflow, values, nodes)
+        told = {path: CallView(key=one.key, cached=one.cached) for path, one in made.found.items()}
+        return Keys(keys=told, complete=made.complete)
+
+    result: Keys = await services.run(look)
+    return result
+
+
+def _with_values(services: Services, body: CheckRequest) -> tuple[Workflow, dict[str, Any]]:
+    """The workflow of a request, and its inputs as the engine takes them."""
+    workflow, _ = services.library.find(body.workflow, body.files)
+    return workflow, inputs.resolve(workflow, body.inputs or {}, services.files)
 
 
 @operations.add(

@@ -77,7 +77,8 @@ class Folders:
 @cache
 def _places(data: Path) -> tuple[str, ...]:
     """Beginnings of paths that tell where things lie on this machine, the longest first."""
+    workflows = [Folders(data).workflows, *shipped.folders()]  # they are named as in requests, without a folder
     packages = [*(folder.parent for folder in shipped.folders()), Path(__file__).parent.parent.parent]
-    folders = [data, *packages, *map(Path, sysconfig.get_paths().values()), Path.home()]
+    folders = [data, *workflows, *packages, *map(Path, sysconfig.get_paths().values()), Path.home()]
     named = {str(found) for folder in folders for found in (folder, folder.resolve())}
     return tuple(sorted((f"{name}{os.sep}" for name in named if len(name) > 1), key=len, reverse=True))

@@ -13,6 +13,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+CALL = 64
+"""Digits of the key of a call; in a question for a value, two more before them choose one of the call's outputs."""
+
 
 def encode(**message: Any) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"

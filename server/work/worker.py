@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from graphcore import Engine, Event
+from graphcore.check import left_out
 from graphcore.errors import Cancelled
 from graphcore.plugins.loader import Plugins
 from server import logs
@@ -189,7 +190,8 @@ class Worker:
         asked = job.request
         workflow = self._parsed.get(asked.workflow, asked.files)
         values = inputs.resolve(workflow, asked.inputs, self._files)
-        self._progress = progress = Progress(workflow, self._paces)
+        plain = left_out.plain(workflow, self._engine.registry)  # nobody waits for what is muted
+        self._progress = progress = Progress(plain, self._paces)
 
         def hear(event: Event) -> None:
             record(event)

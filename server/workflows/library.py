@@ -9,14 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphcore import Workflow
 from graphcore.files import shipped
 from server.files import stamp
 from server.files.stamp import Stamp
 from server.workflows.parsed import MOST_LENGTH, MOST_TEXTS
-from server.workflows.store import POSTED, WorkflowStore
-
-Found = tuple[Workflow, dict[str, str]]
+from server.workflows.store import NOTHING, POSTED, Found, WorkflowStore
 
 
 class Library:
@@ -31,13 +28,15 @@ class Library:
         self._known: OrderedDict[str, tuple[Stamp, Found]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, wanted: str | Mapping[str, Any]) -> Found:
-        """As `WorkflowStore.find`; of unchanged files the workflow is the very same one.
+    def find(self, wanted: str | Mapping[str, Any], given: Mapping[str, str] = NOTHING) -> Found:
+        """As `WorkflowStore.find`; of unchanged files the workflow is the very same one, if no texts were given.
 
         Raises:
             UnknownWorkflow: there is none of this name.
             CheckFailed: with all mistakes of form.
         """
+        if given:
+            return self._store.find(wanted, given)
         asked = f"{wanted}.json" if isinstance(wanted, str) else json.dumps(wanted)
         with self._lock:
             known = self._known.get(asked)

@@ -14,12 +14,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from blake3 import blake3
 
 from graphcore import StepgraphError, Workflow
-from graphcore.files import provenance, shipped
+from graphcore.errors import CheckFailed, Problem
+from graphcore.files import provenance, reader, shipped
+from server.workflows.given import Drawer
+
+Found = tuple[Workflow, dict[str, str]]
+"""A workflow, and the texts of all files that it uses."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_\-]{0,99}"
 """Names of workflows: no dots, no slashes, so that a name is never a path."""
@@ -149,19 +157,39 @@ class WorkflowStore:
         if expected not in ("*", now):
             raise Changed(f"`{name}` is another version now")
 
-    def find(self, wanted: str | Mapping[str, Any]) -> tuple[Workflow, dict[str, str]]:
+    def find(self, wanted: str | Mapping[str, Any], given: Mapping[str, str] = NOTHING) -> Found:
         """A workflow by name, or the one given, and the texts of all files it uses: of this folder, and shipped ones.
+
+        Args:
+            given: Texts that stand in for files of their names (`txt2img.json`), stored or not.
 
         Raises:
             UnknownWorkflow: there is none of this name.
             CheckFailed: with all mistakes of form.
         """
-        if isinstance(wanted, str):
-            stored = self.read(wanted)
-            workflow = Workflow.parse(stored.text, stored.path)
-        else:
-            workflow = Workflow.parse(json.dumps(wanted, indent=2), self.folder / POSTED)
+        workflow, problems = self.look(wanted, given)
+        if problems or workflow is None:
+            raise CheckFailed(problems)
         return workflow, files(workflow)
+
+    def look(
+        self, wanted: str | Mapping[str, Any], given: Mapping[str, str] = NOTHING
+    ) -> tuple[Workflow | None, list[Problem]]:
+        """As `find`: the workflow as far as it can be read (None: not at all), and every mistake of form.
+
+        Raises:
+            UnknownWorkflow: there is none of this name.
+        """
+        text, path = self._text(wanted, given)
+        return reader.parse(text, path, Drawer(self.folder, given, hidden=path.name if path.name == POSTED else ""))
+
+    def _text(self, wanted: str | Mapping[str, Any], given: Mapping[str, str]) -> tuple[str, Path]:
+        if not isinstance(wanted, str):
+            return json.dumps(wanted, indent=2), self.folder / POSTED
+        if (text := given.get(f"{wanted}.json")) is not None:
+            return text, self.folder / f"{wanted}.json"
+        stored = self.read(wanted)
+        return stored.text, stored.path
 
 
 def files(workflow: Workflow) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One server for all tests of a module that leave it as it was."""
+"""One server for all tests that leave it as it was: its worker imports torch and draws its first picture only once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.server.http.house import Running, serve
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with serve(tmp_path_factory.mktemp("server") / "data") as running:
         yield running

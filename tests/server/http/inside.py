@@ -16,9 +16,9 @@ from server.settings import Limits, Settings
 
 
 @contextmanager
-def listening(data: Path, **limits: Any) -> Iterator[str]:
+def listening(data: Path, *, token: str = "", **limits: Any) -> Iterator[str]:
     """The address of an application that serves until the block ends."""
-    app = create_app(Settings(data, devices=(), limits=Limits(**limits)))
+    app = create_app(Settings(data, token=token, devices=(), limits=Limits(**limits)))
     started, stop = threading.Event(), asyncio.Event()
     address: list[str] = []
     loop = asyncio.new_event_loop()

@@ -40,7 +40,7 @@ def folder(server: Running, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_commands_of_the_page(folder: Path) -> None:
-    for name in ("apple.png", "cat.png", "tomato.png", "value.png"):
+    for name in ("apple.png", "cat.png", "tomato.png", "value.png", "step.png"):
         with Image.open(folder / name) as picture:
             picture.load()
             assert picture.size >= (32, 32), name

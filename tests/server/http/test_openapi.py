@@ -12,7 +12,7 @@ from server.http import openapi, reference
 from server.http.app import operations
 
 DOCUMENT = openapi.document(operations(), "0")
-PAGES = {"reference": reference.page(DOCUMENT), "start": reference.start_page("http://127.0.0.1:8188")}
+PAGES = {"reference": reference.page(DOCUMENT), "no editor": reference.without_editor()}
 
 
 def test_the_document_is_valid() -> None:

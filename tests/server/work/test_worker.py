@@ -225,7 +225,7 @@ def test_a_killed_worker_costs_one_step(house: House) -> None:
 
 def test_a_worker_does_not_outlive_its_server_for_long(house: House) -> None:
     job = house.queue.enqueue(loop(2, 10_000.0))
-    command = [sys.executable, "-m", "server.work.process", "--parent", str(os.getpid() + 1), "--orphan", "3"]
+    command = [sys.executable, "-m", "server.work.process", "--parent", str(os.getpid() + 1), "--orphan", "8"]
     arguments = ["--data", str(house.folders.data), "--name", "orphan", "--device", "cpu", "--lease", "1"]
     with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as worker:
         assert worker.wait(120) == 1  # though its standard input is open and its step never ends
