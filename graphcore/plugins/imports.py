@@ -14,6 +14,7 @@ import ast
 import pkgutil
 import re
 import sys
+import threading
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -136,13 +137,18 @@ def _siblings(package: str) -> Iterator[str]:
             waiting.append(found.name)
 
 
+_PARSER = threading.Lock()
+"""Python 3.11 counts the depth of syntax trees over all threads, and raises SystemError where two are made at once."""
+
+
 @lru_cache(maxsize=4096)
 def _imports(source: bytes) -> tuple[tuple[_Import, ...], tuple[str, ...]]:
     """What a source imports, and patterns of the names that it computes."""
     found: list[_Import] = []
     computed: list[str] = []
     try:
-        tree = ast.parse(source)
+        with _PARSER:
+            tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return (), ()  # an extension module, or a broken one that nobody could import
     calls = b"import_module" in source or b"__import__" in source

@@ -23,7 +23,7 @@ FOREVER = "public, max-age=31536000, immutable"
 """The name of an asset holds the digest of its content."""
 
 MEDIA_TYPES: Mapping[str, str] = {
-    ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".txt": "text/plain", ".md": "text/plain",
+    ".js": "text/javascript", ".css": "text/css", ".json": "application/json", ".md": "text/plain",
     ".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp", ".woff2": "font/woff2",
 }  # fmt: skip
 """Of assets, by suffix; browsers run no script of another type."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import functools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 

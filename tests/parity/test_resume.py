@@ -50,7 +50,9 @@ def whole(tmp_path_factory) -> dict[str, torch.Tensor]:
     return load_file(folder / "picture")
 
 
-@pytest.mark.parametrize("node", ["denoise.loop[6].predict.uncond", "denoise.loop[6].step"])
+@pytest.mark.parametrize(
+    "node", ["denoise.loop[6].predict.uncond", pytest.param("denoise.loop[6].step", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_goes_on_at_its_step(tmp_path, whole, node):
     """Killed during a UNet call, that one call is repeated (both predictions of guidance are one call); killed
     between two, none.

@@ -1,0 +1,1 @@
+function e(e){e?.setAttribute(`autofocus`,``)}export{e as t};
