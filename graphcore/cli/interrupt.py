@@ -14,25 +14,27 @@ INTERRUPTED = 130
 
 
 @contextlib.contextmanager
-def interrupts(cancel: Callable[[], None]) -> Iterator[None]:
+def interrupts(cancel: Callable[[], None]) -> Iterator[threading.Event]:
     """While inside, Ctrl-C calls `cancel`; if that comes too late, KeyboardInterrupt follows at the end.
+
+    What it gives is set once Ctrl-C was pressed.
 
     Python runs signal handlers between bytecodes only, so a long kernel would swallow both Ctrl-C. The interpreter's
     wake-up socket is written to by the signal itself; a thread reads it and can act while the kernel runs.
     """
+    pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield pressed
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     handler = signal.signal(signal.SIGINT, lambda number, frame: None)
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    pressed = threading.Event()
     arguments = (reader, pressed, cancel)
     listener = threading.Thread(target=_listen, args=arguments, daemon=True, name="stepgraph-interrupts")
     listener.start()
     try:
-        yield
+        yield pressed
     finally:
         signal.signal(signal.SIGINT, handler)
         signal.set_wakeup_fd(wakeup)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -41,6 +42,12 @@ class Session:
         self._engine: Engine | None = None
         self._roots: tuple[Path, ...] = ()
         self._run: Run | None = None
+        self._pressed = threading.Event()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed during the last run."""
+        return self._pressed.is_set()
 
     def run(self) -> list[Path]:
         """One run; returns the files written.
@@ -62,7 +69,7 @@ class Session:
                 listen(event)
 
         self._run = run = engine.start(wanted.workflow, values, on_event=tell)
-        with shown, interrupts(run.cancel):
+        with shown, interrupts(run.cancel) as self._pressed:
             run.finish()
         record = run.provenance
         written = exports.write(run.outputs, self._options.out, record, self.plugins.registry.types)

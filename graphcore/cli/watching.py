@@ -53,8 +53,8 @@ def _attempt(session: Session, changes: Queue[set[Path]], *, first: bool, traceb
     try:
         session.run()
     except Cancelled:
-        if changes.empty():
-            raise  # it was Ctrl-C
+        if session.interrupted or changes.empty():
+            raise  # it was Ctrl-C, be there a save at the same time or not
     except Exception as error:
         if first and isinstance(error, UsageError):
             raise

@@ -14,7 +14,7 @@ from graphcore.declare.node import declared
 from graphcore.declare.registry import Registry
 
 STEPS = 12
-SECONDS = 0.04
+SECONDS = 0.2
 LETTERS_OF_A_PAGE = 60_000
 LOG = "SLOW_WORLD_LOG"
 

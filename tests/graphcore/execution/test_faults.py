@@ -46,7 +46,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path, log: Path) ->
         goal, running = len(calls(log)) + moments.randint(1, 2), start(tmp_path / "cache", "loop")
         while len(calls(log)) < goal and running.poll() is None:
             time.sleep(0.001)
-        time.sleep(moments.uniform(0, slow_world.SECONDS))
+        # The step before is written while this one runs: it has some time for that, on a busy disk too.
+        time.sleep(moments.uniform(0.5, 0.9) * slow_world.SECONDS)
         assert running.poll() is None, "the run ended before it could be killed"
         running.kill()
         running.communicate()
