@@ -10,7 +10,7 @@ from tests.browser.editor import RUN_MILLISECONDS, Editor
 def test_the_first_picture_by_mouse(editor: Editor) -> None:
     editor.shot("start")
     editor.button("Run").click()
-    expect(editor.node("image").locator("img")).to_be_visible(timeout=RUN_MILLISECONDS)
+    expect(editor.node("@outputs").locator("img")).to_be_visible(timeout=RUN_MILLISECONDS)
     editor.shot("first-picture")
 
 
@@ -25,4 +25,4 @@ def test_the_first_picture_by_keyboard(editor: Editor) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("a frog")
     page.keyboard.press("Control+Enter")
-    expect(editor.node("image").locator("img")).to_be_visible(timeout=RUN_MILLISECONDS)
+    expect(editor.node("@outputs").locator("img")).to_be_visible(timeout=RUN_MILLISECONDS)
