@@ -119,8 +119,7 @@ def test_without_a_build_the_page_says_how_to_make_it(
 
 def test_the_shipped_build_is_whole() -> None:
     """Whatever the page names is among the assets, and browsers run it."""
-    if not (FOLDER / "index.html").is_file():
-        pytest.skip("the editor is not built")
+    assert (FOLDER / "index.html").is_file(), "the build belongs into the repository: npm run build in server/editor"
     shipped = editor.Editor(FOLDER)
     named = [word for word in (FOLDER / "index.html").read_text().split('"') if word.startswith("/")]
     assert any(word.endswith(".js") for word in named)

@@ -1,9 +1,9 @@
-import { type FormEvent, useId, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { ApiProblem } from "../api/client";
 import { nameProblem } from "../document/filenames";
 import { Modal } from "../parts/Modal";
 import { useStore } from "../state/store";
-import { beginsHere } from "./focus";
+import { NameField } from "./NameField";
 import { takenNames } from "./opening";
 import { rename } from "./saving";
 
@@ -14,7 +14,6 @@ export default function RenameDialog({ about }: { about: unknown }) {
   const [problem, setProblem] = useState("");
   const taken = useStore((state) => name !== from && takenNames(state).has(name));
   const closeDialog = useStore((state) => state.closeDialog);
-  const id = useId();
   const wrong = nameProblem(name) || (taken && `There is a workflow “${name}” already.`) || problem;
   const submit = async (event: FormEvent) => {
     event.preventDefault();
@@ -30,24 +29,15 @@ export default function RenameDialog({ about }: { about: unknown }) {
   return (
     <Modal title={`Rename “${from}”`}>
       <form className="column" onSubmit={(event) => void submit(event)}>
-        <label htmlFor={id}>Name</label>
-        <input
-          id={id}
+        <NameField
           value={name}
-          ref={beginsHere}
-          spellCheck={false}
-          autoComplete="off"
-          aria-invalid={wrong !== ""}
-          aria-describedby={`${id}-said`}
-          onFocus={(event) => event.target.select()}
-          onChange={(event) => {
-            setName(event.target.value);
+          wrong={wrong}
+          hint={`Workflows and programs that use ${from}.json by its name will not find it any more.`}
+          onChange={(value) => {
+            setName(value);
             setProblem("");
           }}
         />
-        <p id={`${id}-said`} role="status" className={wrong ? "bad" : "quiet"}>
-          {wrong || `Workflows and programs that use ${from}.json by its name will not find it any more.`}
-        </p>
         <div className="row dialog-buttons">
           <button type="submit" className="primary" disabled={wrong !== ""}>
             Rename

@@ -1,9 +1,9 @@
-import { type FormEvent, useId, useState } from "react";
+import { type FormEvent, useState } from "react";
 import { ApiProblem } from "../api/client";
 import { nameProblem, ownName } from "../document/filenames";
 import { Modal } from "../parts/Modal";
 import { useStore } from "../state/store";
-import { beginsHere } from "./focus";
+import { NameField } from "./NameField";
 import { takenNames } from "./opening";
 import { caller, saveAs, versionOf } from "./saving";
 
@@ -19,7 +19,6 @@ export default function SaveDialog({ about }: { about: unknown }) {
   const [lead, setLead] = useState(true);
   const [problem, setProblem] = useState("");
   const [busy, setBusy] = useState(false);
-  const id = useId();
   const there = taken.find((one) => one.name === name);
   const wrong = nameProblem(name) || problem;
   const save = async (event: FormEvent) => {
@@ -39,24 +38,15 @@ export default function SaveDialog({ about }: { about: unknown }) {
             yours covers it for everything that uses it, until you delete yours.
           </p>
         )}
-        <label htmlFor={id}>Name</label>
-        <input
-          id={id}
+        <NameField
           value={name}
-          ref={beginsHere}
-          spellCheck={false}
-          autoComplete="off"
-          aria-invalid={wrong !== ""}
-          aria-describedby={`${id}-said`}
-          onFocus={(event) => event.target.select()}
-          onChange={(event) => {
-            setName(event.target.value);
+          wrong={wrong}
+          hint={consequence(from, name, there)}
+          onChange={(value) => {
+            setName(value);
             setProblem("");
           }}
         />
-        <p id={`${id}-said`} role="status" className={wrong ? "bad" : "quiet"}>
-          {wrong || consequence(from, name, there)}
-        </p>
         {outer !== undefined && name !== from && (
           <label className="row">
             <input type="checkbox" checked={lead} onChange={(event) => setLead(event.target.checked)} />“{outer}” calls the new file

@@ -1,5 +1,6 @@
 /** Files that are dropped on the page, and texts of workflows that are pasted into it. */
 
+import { inField } from "../parts/inField";
 import { useStore } from "../state/store";
 import { isWorkflow, openFiles, openTextOf } from "./opening";
 
@@ -47,8 +48,4 @@ function paste(event: ClipboardEvent): void {
   event.preventDefault();
   openTextOf("pasted.json", text);
   useStore.getState().say("success", "Opened the workflow from the clipboard.");
-}
-
-function inField(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "react";
 import { api } from "../api/client";
+import { inField } from "../parts/inField";
 import { Modal } from "../parts/Modal";
 import { PictureFacts } from "./PictureFacts";
 import { PictureTools } from "./PictureTools";
@@ -86,8 +87,4 @@ function useArrows(move: (step: number) => void): void {
     window.addEventListener("keydown", hear);
     return () => window.removeEventListener("keydown", hear);
   });
-}
-
-function inField(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
 }

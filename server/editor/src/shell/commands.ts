@@ -5,6 +5,7 @@ import { canvasCommands } from "../canvas/commands";
 import { fileCommands } from "../files/commands";
 import { loopCommands } from "../loop/commands";
 import { runCommands } from "../run/commands";
+import { inField } from "../parts/inField";
 import { type Command, gatherCommands, keysOf, perform } from "../state/command";
 import { useStore } from "../state/store";
 
@@ -17,10 +18,6 @@ const shellCommands: Command[] = [
 export const commands: readonly Command[] = gatherCommands([
   ...shellCommands, ...canvasCommands, ...runCommands, ...loopCommands, ...fileCommands,
 ]); // prettier-ignore
-
-function inField(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
-}
 
 /** Hears the keys of commands anywhere on the page; a dialog keeps its keys to itself. */
 export function useShortcuts(): void {
