@@ -8,7 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from graphcore.declare.node import Batch, node
 from graphcore.errors import InputError, StepgraphError
 from graphcore.events import Event
 from graphcore.files.workflow import Workflow
@@ -16,6 +15,7 @@ from graphcore.runtime import note, runtime
 from graphcore.values.shapes import TensorSpec
 
 if TYPE_CHECKING:
+    from graphcore.declare.node import Batch, node
     from graphcore.execution.engine import Engine
 
 __all__ = [
@@ -23,8 +23,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+_LATE = {"Batch": "graphcore.declare.node", "Engine": "graphcore.execution.engine", "node": "graphcore.declare.node"}
+"""What is imported when it is first asked for: nodes do without the engine, `stepgraph --help` without either."""
+
+
 def __getattr__(name: str) -> Any:
-    """The engine is imported when it is first asked for: declaring nodes does not need it."""
-    if name == "Engine":
-        return import_module("graphcore.execution.engine").Engine
-    raise AttributeError(f"module `graphcore` has no attribute `{name}`")
+    if name not in _LATE:
+        raise AttributeError(f"module `graphcore` has no attribute `{name}`")
+    return getattr(import_module(_LATE[name]), name)

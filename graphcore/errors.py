@@ -6,8 +6,10 @@ One base class, few others. A `Problem` is one finding about a workflow file; ex
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -45,6 +47,10 @@ class NodeFailed(StepgraphError):
 
 class OutOfMemory(StepgraphError):
     """The device is full even after cached values and idle weights were freed."""
+
+
+class TooManyIterations(StepgraphError):
+    """Loops make more iterations than are looked at without running them."""
 
 
 class Cancelled(StepgraphError):
@@ -86,6 +92,13 @@ class CheckFailed(StepgraphError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(problem.describe() for problem in self.problems))
+
+
+def say_foreign(error: BaseException) -> str:
+    """What foreign code (a node, a hook) raised, in one line, with the line of code that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -57,7 +57,7 @@ class Runtime:
         What a `fingerprint` hook returns for a path that `readable` gave: the same for the same content, whatever
         its name.
         """
-        from graphcore.values import content  # only nodes that read files need it
+        from graphcore import content  # only nodes that read files need it
 
         return content.digest(path)
 

@@ -79,6 +79,11 @@ class Image:
         written: list[Path] = import_module("nodes.pictures.png").export(self, stem, provenance)
         return written
 
+    def thumbnail(self) -> bytes:
+        """The first picture as a small PNG: what a `preview` hook gives."""
+        picture: bytes = import_module("nodes.pictures.png").thumbnail(self)
+        return picture
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -66,6 +67,8 @@ async def _serve(settings: Settings, listening: socket.socket) -> int:
         shown = f"[{host}]" if ":" in host else host
         print(f"Stepgraph serves on http://{shown}:{port}/", flush=True)
         log.info("ready on port %d with %d workers", port, len(settings.devices))
+        gc.freeze()  # what the start made stays as long as the server: no collection need look at it again
+        gc.enable()
         await stop.wait()
         log.info("stopping: running jobs go back to the queue")
     finally:

@@ -24,6 +24,7 @@ class Limits:
         listeners: Open event streams and WebSockets.
         body_seconds: For a request body to arrive.
         sync_seconds: That a synchronous run may keep its request waiting.
+        explained_iterations: Of all loops of a workflow that is to be explained; each is held in memory.
     """
 
     json_bytes: int = 4 * MIB
@@ -35,6 +36,7 @@ class Limits:
     listeners: int = 4_096
     body_seconds: float = 60.0
     sync_seconds: float = 120.0
+    explained_iterations: int = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine must not fail a test: no example has to be quick, and the same ones are tried each time. Others are by
+# `--hypothesis-profile=default`.
+settings.register_profile("steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 # The models of the tests are tiny: one thread each is quickest, and tests that run at the same time (`-n`) do not wait
 # for each other's threads. Before torch is imported, and for the processes that tests start.

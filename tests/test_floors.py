@@ -25,9 +25,13 @@ MAY_IMPORT = {
 """For each floor, what it may import of ours."""
 
 ROOMS = {
+    "graphcore": [
+        "errors", "events", "home", "database", "content", "runtime", "values", "cache", "files", "declare", "plugins",
+        "check", "execution", "cli",
+    ],
     "nodes": ["types", "resources", "models", "sampling", "pictures", "conditioning"],
     "server": ["settings", "jobs", "files", "workflows", "work", "http"],
-}
+}  # fmt: skip
 """The rooms of a floor, from the ground up: one imports only from those before it."""
 
 BY_NAME = {"nodes/types.py imports nodes.pictures.png"}

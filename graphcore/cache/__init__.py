@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphcore.cache.disk import DiskCache
+from graphcore.cache.disk import DiskCache, Info
 from graphcore.cache.entry import Entry
 from graphcore.cache.memory import MemoryCache
 
-__all__ = ["DiskCache", "Entry", "MemoryCache"]
+__all__ = ["DiskCache", "Entry", "Info", "MemoryCache"]

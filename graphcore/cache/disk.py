@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from graphcore.cache.entry import Entry
 from graphcore.cache.entry_file import Damaged, Packed
 from graphcore.cache.store import Store
+from graphcore.errors import StepgraphError
 from graphcore.values import codec, tensors
 
 QUEUE_BYTES = 256 * 2**20
@@ -243,9 +244,13 @@ class DiskCache:
         return [f"{self.folder} cannot be used: {self._reason}"]
 
     def clear(self) -> int:
-        """Remove all entries, those that still wait to be written included; returns how many were there."""
+        """Remove all entries, those that still wait to be written included; returns how many were there.
+
+        Raises:
+            StepgraphError: the index or a file cannot be used now.
+        """
         self.flush()
         try:
             return self._store.clear() if self._store is not None else 0
-        except (sqlite3.Error, OSError):
-            return 0
+        except (sqlite3.Error, OSError) as error:
+            raise StepgraphError(f"the cache {self.folder} cannot be cleared: {error}") from error

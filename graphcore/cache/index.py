@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from graphcore.cache import database
+from graphcore import database
 
 WAIT_SECONDS = 2.0
 """How long the writer waits while another process writes."""

@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from graphcore.cache import database, entry_file
+from graphcore import database
+from graphcore.cache import entry_file
 from graphcore.cache.entry import Entry
 from graphcore.cache.entry_file import Damaged, Packed
 from graphcore.cache.index import Index, Row

@@ -16,11 +16,11 @@ from types import NoneType
 from typing import Any
 
 from graphcore.check import left_out
-from graphcore.check.inference import UNKNOWN, Frame, Interpreter, say_error
+from graphcore.check.inference import UNKNOWN, Frame, Interpreter
 from graphcore.declare import ports
 from graphcore.declare.node import NodeType
 from graphcore.declare.registry import Registry, short_name
-from graphcore.errors import CheckFailed, Problem, StepgraphError
+from graphcore.errors import CheckFailed, Problem, StepgraphError, say_foreign
 from graphcore.files.described import show
 from graphcore.files.workflow import MISSING, NodeCall, Value, Workflow
 from graphcore.runtime import Runtime, _runtime
@@ -144,7 +144,7 @@ class _Deep(Interpreter):
             if tensors.is_content_needed(error) or not isinstance(error, (RuntimeError, ValueError)):
                 return None
             name = short_name(node_type.name)
-            self.wrong(frame, node.name, "deep", f"`{name}` fails on values of these shapes: {say_error(error)}",
+            self.wrong(frame, node.name, "deep", f"`{name}` fails on values of these shapes: {say_foreign(error)}",
                        got=", ".join(f"{key} {shape(value)}" for key, value in given.items()))  # fmt: skip
             return _Cost({})
         del result, values

@@ -14,8 +14,8 @@ from graphcore.declare import ports
 from graphcore.declare.node import SINGLE_OUTPUT, NodeType
 from graphcore.declare.registry import Registry, short_name
 from graphcore.errors import Problem
-from graphcore.execution.program import select_case
 from graphcore.files import described
+from graphcore.files.links import select_case
 from graphcore.files.places import JsonPath
 from graphcore.files.reader import STRUCTURES
 from graphcore.files.source import Source

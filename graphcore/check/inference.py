@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +19,9 @@ from graphcore.check.topology import order
 from graphcore.declare import ports
 from graphcore.declare.node import SINGLE_OUTPUT, NodeType
 from graphcore.declare.registry import Registry, short_name
-from graphcore.errors import InputError, Problem, StepgraphError
-from graphcore.execution.program import links, outer_values, select_case
+from graphcore.errors import InputError, Problem, StepgraphError, say_foreign
 from graphcore.files import described
+from graphcore.files.links import links, outer_values, select_case
 from graphcore.files.places import JsonPath
 from graphcore.files.source import Source
 from graphcore.files.workflow import (
@@ -261,7 +260,7 @@ class Interpreter:
             self.refused(frame, node.name, error)
         except Exception as error:  # foreign code: a hook may raise anything
             name = short_name(node_type.name)
-            self.wrong(frame, node.name, "infer", f"the infer hook of `{name}` failed: {say_error(error)}",
+            self.wrong(frame, node.name, "infer", f"the infer hook of `{name}` failed: {say_foreign(error)}",
                        fix=f"this is a mistake in the code of `{name}`, not in the workflow")  # fmt: skip
         return {}
 
@@ -427,19 +426,10 @@ def _outputs(node_type: NodeType, result: Any) -> Mapping[str, Any]:
     if result is UNKNOWN or (result is None and not node_type.single):
         return {}
     values = node_type.split(result)
-    if len(values) != len(names):
-        raise TypeError(f"it gave {len(values)} values for {len(names)} outputs")
     return {
         name: UNKNOWN if value is None and not ports.accepts_none(node_type.outputs[name].annotation) else value
         for name, value in zip(names, values, strict=True)
     }
-
-
-def say_error(error: Exception) -> str:
-    """An error of foreign code, with the line that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
 
 
 @dataclass(frozen=True)

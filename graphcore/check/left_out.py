@@ -16,7 +16,7 @@ from graphcore.check.topology import order
 from graphcore.declare import ports
 from graphcore.declare.registry import Registry
 from graphcore.errors import Problem
-from graphcore.execution.program import select_case
+from graphcore.files.links import select_case
 from graphcore.files.places import JsonPath
 from graphcore.files.suggest import Suggester, listing
 from graphcore.files.workflow import (

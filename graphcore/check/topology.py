@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from graphcore.execution.program import links, outer_values
+from graphcore.files.links import links, outer_values
 from graphcore.files.workflow import Link, ListOf, Node, NodeCall
 
 

@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, entry_points, version
+from io import TextIOWrapper
 
 COMMANDS = {
     "run": "run a workflow and write its outputs",
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
     options: argparse.Namespace | None = None
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show costs no run
     try:
         options = _parser(arguments).parse_args(arguments)
         code = int(options.main(options))

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from graphcore.events import Event
 
+QUICK_SECONDS = 0.1
+"""What takes less is not worth a person's while."""
+
 ITERATION = re.compile(r"\[(\d+)\]\.")
 
 
@@ -19,6 +22,7 @@ class Row:
 
     Args:
         label: Path without indices, such as `grid.denoise`.
+        step: The iteration that was heard of last, counted from 1.
         total: Number of iterations; 0 for a node, or where it is not known yet.
         since: When it started (monotonic clock of this process).
     """
@@ -56,6 +60,7 @@ class Board:
         self._open: dict[str, Row] = {}
         self.ran = 0
         self.cached: Counter[str] = Counter()
+        self._had: set[str] = set()
         self._notes: set[tuple[str, str]] = set()
         self._finished: list[Row] = []
 
@@ -63,13 +68,20 @@ class Board:
         """Take one event in."""
         if event.event == "expanded":
             self._expand(event)
-        elif event.event in ("started", "finished", "cached"):
+        elif event.event in ("started", "finished", "cached") and not self._again(event):
             if event.event == "started":
                 self._finish_loops_before(event.node)
             for row in self._rows(event.node):
                 self._count(row, event)
             if event.event != "started":
                 self._sum(event)
+
+    def _again(self, event: Event) -> bool:
+        """Whether the run takes up again what it had before: no news to a person, nor anything that it was spared."""
+        again = event.event == "cached" and event.key in self._had
+        if event.key and event.event != "started":
+            self._had.add(event.key)
+        return again
 
     def is_new_note(self, event: Event) -> bool:
         """Whether this note has not been said yet; a loop says the same one in every step."""
@@ -118,17 +130,21 @@ class Board:
             label = plain(path[: match.start()])
             row = self._row(label)
             row.loop = True
-            row.step = max(row.step, int(match.group(1)) + 1)
+            row.step = int(match.group(1)) + 1  # not the furthest: what needs no step before it runs ahead
             yield row
         if not inside:
             yield self._row(path)
 
     def _finish_loops_before(self, path: str) -> None:
-        """Nobody announces the end of a loop: it is over once its last step is done and a node after it starts."""
+        """Nobody announces the end of a loop: it is over once its last step is done and a node after it starts.
+
+        In a loop that took no time perhaps nothing ran yet but what needs no step before it.
+        """
         loops = [row for row in self._open.values() if row.loop]
         inside = plain(path)
         for row in loops:
             over = row.step == row.total and not row.active and not inside.startswith(f"{row.label}.")
+            over = over and (not row.ran or row.seconds >= QUICK_SECONDS)
             if over and not any(row.label.startswith(f"{other.label}.") for other in loops):
                 for inner in (row, *(other for other in loops if other.label.startswith(f"{row.label}."))):
                     self._finish(inner)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from graphcore.cli import options as shared
 from graphcore.cli import text
+from graphcore.errors import StepgraphError
 
 if TYPE_CHECKING:
     from graphcore.cache import DiskCache
@@ -46,6 +47,8 @@ def _cache(options: argparse.Namespace) -> Iterator[DiskCache]:
 
     cache = DiskCache(shared.cache_folder(options), DISK_LIMIT, {})
     try:
+        if reason := cache.info().reason:
+            raise StepgraphError(f"the cache {cache.folder}: {reason}; name another with --cache or STEPGRAPH_HOME")
         yield cache
     finally:
         cache.close()

@@ -49,7 +49,7 @@ def _explanations(wanted: target.Target, given: settings.Settings, options: argp
     with Engine(
         registry=registry,
         cache=shared.cache_folder(options),
-        device=options.device,
+        device=shared.device(options),
         dtype=options.dtype,
         roots=shared.roots(options, target.files(wanted.workflow), given.paths),
     ) as engine:

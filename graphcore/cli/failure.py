@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback as tracebacks
@@ -12,6 +13,15 @@ from graphcore.cli import problems, text
 from graphcore.errors import Cancelled, CheckFailed, NodeFailed, StepgraphError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+_FORBIDDEN = "; use a file or folder that you may read and write"
+_FULL = "; free some space, then run it again"
+
+HINTS = {
+    errno.EACCES: _FORBIDDEN, errno.EPERM: _FORBIDDEN, errno.EROFS: _FORBIDDEN,
+    errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EFBIG: _FULL,
+}  # fmt: skip
+"""What helps, by what the system said."""
 
 ENGINE = Path(__file__).resolve().parents[1]
 """The folder of graphcore, whose frames say nothing about a failing node."""
@@ -46,10 +56,12 @@ def report(error: Exception, *, traceback: bool = False) -> int:
 
 
 def say(error: Exception) -> str:
-    """The message of an error; for a file that cannot be used, the file and the reason."""
+    """The message of an error; where the system refused a file, also what helps."""
+    cause = error.__cause__ if isinstance(error, StepgraphError) else error
+    hint = HINTS.get(cause.errno or 0, "") if isinstance(cause, OSError) else ""
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+        return (f"{error.filename}: {error.strerror}" if error.filename else error.strerror) + hint
+    return str(error) + hint
 
 
 def own_traceback(failed: NodeFailed) -> str:

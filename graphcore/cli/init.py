@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from graphcore.cli.schema import dump
-    from graphcore.files.schema import workflow_schema
+    from graphcore.declare.schema import workflow_schema
 
     folder: Path = options.folder
     made: list[Path] = []

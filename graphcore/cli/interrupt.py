@@ -28,8 +28,8 @@ def interrupts(cancel: Callable[[], None]) -> Iterator[threading.Event]:
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    handler = signal.signal(signal.SIGINT, lambda number, frame: None)
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    handler = signal.signal(signal.SIGINT, lambda number, frame: None)  # not before: nobody would hear in between
     arguments = (reader, pressed, cancel)
     listener = threading.Thread(target=_listen, args=arguments, daemon=True, name="stepgraph-interrupts")
     listener.start()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graphcore.cli import text
+from graphcore.cli.failure import UsageError
 from graphcore.files import shipped
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", default="auto", choices=("auto", "float32", "float16", "bfloat16"))
 
 
+def device(options: argparse.Namespace) -> str:
+    """The device that is named, once it is known to work."""
+    from graphcore.values import tensors
+
+    name: str = options.device
+    if trouble := tensors.trouble_with(name):
+        raise UsageError(f"--device {name}: {trouble}")
+    return name
+
+
 def add_roots(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root",
@@ -70,6 +81,7 @@ def add_roots(parser: argparse.ArgumentParser) -> None:
 
 def roots(options: argparse.Namespace, files: Iterable[Path], given: Iterable[Path]) -> tuple[Path, ...]:
     """What nodes may read: the folders of the workflow's files, the shipped ones, what the person named; no other."""
+    _refuse_strangers("--root", options.root)
     folders = dict.fromkeys(path.parent.absolute() for path in sorted(files))
     return (*folders, *shipped.folders(), *given, *(root.absolute() for root in options.root))
 
@@ -77,12 +89,16 @@ def roots(options: argparse.Namespace, files: Iterable[Path], given: Iterable[Pa
 def plugin_folders(options: argparse.Namespace) -> list[Path]:
     """The folders that are named, else ./plugins if there is one."""
     if options.plugins:
-        from graphcore.cli.failure import UsageError
-
-        if strangers := [folder for folder in options.plugins if not folder.is_dir()]:
-            raise UsageError(f"--plugins {strangers[0]}: there is no such folder")
+        _refuse_strangers("--plugins", options.plugins)
         return list(options.plugins)
     return [PLUGINS] if PLUGINS.is_dir() else []
+
+
+def _refuse_strangers(option: str, folders: Iterable[Path]) -> None:
+    """A folder that is not there is a mistake on the command line, most often a misspelt one."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"{option} {folder}: there is no such folder")
 
 
 def load_plugins(options: argparse.Namespace) -> Plugins:

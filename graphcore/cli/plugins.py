@@ -35,6 +35,8 @@ def block(state: PluginState) -> str:
     lines = [f"{text.paint(state.name, 'bold', sys.stdout)}  {text.printable(place)}"]
     if state.path:
         lines += [f"  {name}" for name in state.nodes]
+        if not state.nodes and not state.error:
+            lines.append("  no nodes: it holds no function with `@node`")
     if state.error:
         lines.append(f"  {text.paint('error:', 'bold red', sys.stdout)} {text.printable(state.error)}")
         lines += [f"    {line}" for line in text.printable(state.traceback).splitlines()]

@@ -8,15 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from graphcore.cli import text
-from graphcore.cli.board import Board, Row
+from graphcore.cli.board import QUICK_SECONDS, Board, Row, plain
 from graphcore.events import Event
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-QUICK_SECONDS = 0.1
 QUICK_LINES = 50
-"""After so many lines, nodes quicker than `QUICK_SECONDS` are only counted: a graph may have 10,000."""
+"""After so many lines, quick nodes are only counted: a graph may have 10,000."""
 
 LOOP_SECONDS = 5.0
 """Between two lines about the same loop, where there are no bars."""
@@ -42,7 +41,7 @@ class Progress:
         self.board.update(event)
         self._say_finished()
         if event.event == "finished":
-            self._say_loops(event.time)
+            self._say_loops(event)
 
     def __enter__(self) -> Progress:
         return self
@@ -62,9 +61,12 @@ class Progress:
                     continue
             self._say(line(row), "dim" if row.mark and not row.ran else "")
 
-    def _say_loops(self, moment: float) -> None:
+    def _say_loops(self, event: Event) -> None:
+        node, moment = plain(event.node), event.time
         for row in self.board.active:
-            if row.step and moment - self._spoken.setdefault(row.label, moment) >= LOOP_SECONDS:
+            if not (row.loop and node.startswith(f"{row.label}.")):
+                continue
+            if moment - self._spoken.setdefault(row.label, moment) >= LOOP_SECONDS:
                 self._spoken[row.label] = moment
                 self._say(line(row), "")
 
@@ -92,7 +94,7 @@ class Bars(Progress):
         self._live.stop()
         super().__exit__(kind, error, t)
 
-    def _say_loops(self, moment: float) -> None:
+    def _say_loops(self, event: Event) -> None:
         """The bars say it."""
 
     def _say(self, words: str, style: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from graphcore.cli import options as shared
+from graphcore.cli import writing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,23 +18,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from graphcore.files.schema import workflow_schema
+    from graphcore.declare.schema import workflow_schema
 
     document = dump(workflow_schema(shared.load_plugins(options).registry))
     if options.out is None:
         print(document, end="")
     else:
-        replace(options.out, document)
+        with writing.named("--out", options.out):
+            writing.replace(options.out, document)
         print(options.out)
     return 0
 
 
 def dump(schema: dict[str, Any]) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
-def replace(path: Path, document: str) -> None:
-    """Write a text file whole: who reads it meanwhile sees the old or the new one."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(document, encoding="utf-8")
-    partial.replace(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphcore.cli import options as shared
-from graphcore.cli import settings, shipped, target, text
+from graphcore.cli import settings, shipped, target, text, writing
 from graphcore.cli.interrupt import interrupts
 from graphcore.cli.progress import progress, summary
 from graphcore.events import Event
@@ -56,6 +56,7 @@ class Session:
             StepgraphError: whatever keeps it from ending well.
         """
         begin = time.monotonic()
+        writing.confirm_folder("--out", self._options.out)
         wanted = target.load(self.path, self._stack)
         given = settings.read(wanted.workflow, self._options.set, known=wanted.values)
         roots = shared.roots(self._options, target.files(wanted.workflow), given.paths)
@@ -104,18 +105,27 @@ class Session:
             if self._engine is not None:
                 self._engine.close()
             cache = None if self._options.no_cache else shared.cache_folder(self._options)
-            self._engine = self._stack.enter_context(
-                Engine(
-                    registry=self.plugins.registry,
-                    cache=cache,
-                    device=self._options.device,
-                    dtype=self._options.dtype,
-                    roots=roots,
-                    out=self._options.out.absolute(),
-                )
+            engine = Engine(
+                registry=self.plugins.registry,
+                cache=cache,
+                device=shared.device(self._options),
+                dtype=self._options.dtype,
+                roots=roots,
+                out=self._options.out.absolute(),
             )
+            self._stack.callback(_say_what_was_not_kept, engine)
+            self._engine = self._stack.enter_context(engine)
             self._roots = roots
         return self._engine
+
+
+def _say_what_was_not_kept(engine: Engine) -> None:
+    """Values that the disk did not take are made again next time: nobody should have to guess why."""
+    kept = engine.disk
+    if kept is not None and kept.reason:
+        lost = f"{text.count(kept.dropped, 'value')} not kept" if kept.dropped else "nothing is kept"
+        words = f"{lost} in the cache {kept.folder}: {kept.reason}"
+        print(text.paint("note:", "bold yellow", sys.stderr), text.printable(words), file=sys.stderr)
 
 
 def _compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -127,7 +137,8 @@ def _compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for name, key in now["keys"].items():
         known = keys.get(name) if isinstance(keys, dict) else None
         if known and known != key:
-            found.append(f"output `{name}`: made from something else (key {str(known)[:12]} then, {key[:12]} now)")
+            what = f"output `{name}`: made from something else, or by other code"
+            found.append(f"{what} (key {str(known)[:12]} then, {key[:12]} now)")
     if not found:
         print("same environment and same keys as when the picture was made", file=sys.stderr)
     for line in found:

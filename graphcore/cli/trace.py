@@ -7,11 +7,11 @@ ran, instant events for cached ones and notes. Times in microseconds.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from graphcore.cli import writing
 from graphcore.cli.board import plain
 from graphcore.events import Event
 
@@ -23,7 +23,8 @@ class Trace:
     """Collects events; writes the file when it is closed, also after a failure. Later runs follow earlier ones."""
 
     def __init__(self, path: Path) -> None:
-        path.open("ab").close()  # a path that cannot be written is said before the run
+        with writing.named("--trace", path):
+            path.open("ab").close()  # a path that cannot be written is said before the run
         self._path = path
         self._records: list[dict[str, Any]] = []
         self._lanes: dict[str, int] = {}
@@ -73,9 +74,8 @@ class Trace:
             for lane, thread in self._lanes.items()
         ]
         document = {"traceEvents": [*names, *self._records], "displayTimeUnit": "ms"}
-        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(document), encoding="utf-8")
-        partial.replace(self._path)
+        with writing.named("--trace", self._path):
+            writing.replace(self._path, json.dumps(document))
 
     def __enter__(self) -> Trace:
         return self

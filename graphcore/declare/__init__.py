@@ -1,1 +1,1 @@
-"""What a node is: its declaration, its ports, and the registry that holds it."""
+"""What a node is: its declaration, its ports, the registry that holds it, and the schema of all."""

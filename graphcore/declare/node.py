@@ -141,8 +141,17 @@ class NodeType:
         return replace(self, name=name)
 
     def split(self, result: Any) -> tuple[Any, ...]:
-        """The outputs of a call, in the order of `outputs`."""
-        return tuple(result) if self.outputs and not self.single else (result,)
+        """The outputs of a call, in the order of `outputs`.
+
+        Raises:
+            TypeError: it gave none, too few or too many.
+        """
+        if self.single or not self.outputs:
+            return (result,)
+        values = tuple(result)
+        if len(values) != len(self.outputs):
+            raise TypeError(f"it gave {len(values)} values for {len(self.outputs)} outputs")
+        return values
 
 
 def node(

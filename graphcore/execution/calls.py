@@ -7,16 +7,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphcore.errors import StepgraphError
-from graphcore.execution.engine import Engine, complete
-from graphcore.execution.explain import DryRun, _DryUnroller, _identify, static
-from graphcore.execution.program import CallCode, LoopCode, Scope
+from graphcore.execution.dry_run import DryRun, DryUnroller, static
+from graphcore.execution.engine import Engine
+from graphcore.execution.program import CallCode, Scope
 from graphcore.execution.task import Ref, Task
 from graphcore.execution.unroll import Frame
 from graphcore.files.workflow import Workflow
-
-MOST_ITERATIONS = 20_000
-"""Of all loops together; a dry run holds them all in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +49,8 @@ def calls(engine: Engine, workflow: Workflow, inputs: Mapping[str, Any], nodes: 
     Raises:
         CheckFailed: with all that is wrong with workflow or inputs.
     """
-    runtime = engine.runtime(workflow)
-    engine._check(workflow, dict(inputs), runtime)
-    with engine._executor.within(runtime):
-        program, header = engine._compile(workflow), engine._header_for(runtime)
-        rehearsal = _Rehearsal(program, complete(workflow, inputs), header, _identify, engine._journal)
+    engine.check(workflow, inputs)
+    with engine.rehearsal(_Rehearsal, workflow, inputs) as rehearsal:
         rehearsal.look(lambda key: False)  # what lies before a value that is there, too
         found = rehearsal.found(lambda task: engine.has(task.key), nodes)
     return Calls(found, not rehearsal.unknown)
@@ -83,13 +76,12 @@ class _Rehearsal(DryRun):
         return told
 
 
-class _Unroller(_DryUnroller):
-    """Remembers the frames, and unrolls no more than can be held."""
+class _Unroller(DryUnroller):
+    """Remembers the frames."""
 
     def __init__(self, *known: Any) -> None:
         super().__init__(*known)
         self._frames: list[Frame] = []
-        self._left = MOST_ITERATIONS
 
     def open(self, scope: Scope, path: str, bound: Iterable[tuple[int, Ref | None]]) -> Frame:
         frame = super().open(scope, path, bound)
@@ -102,13 +94,3 @@ class _Unroller(_DryUnroller):
             for code in frame.scope.nodes:
                 if isinstance(code, CallCode) and (ref := frame.slots[code.out]) is not None:
                     yield frame.path + code.name, ref[0]
-
-    def _rows(self, frame: Frame, code: LoopCode) -> list[tuple[Ref, ...]]:
-        times = None if code.times is None else frame.slots[code.times]
-        if times is not None and times[0].outputs is not None and times[0].outputs[times[1]] > self._left:
-            raise StepgraphError(f"more than {MOST_ITERATIONS} iterations")
-        rows = super()._rows(frame, code)
-        self._left -= len(rows)
-        if self._left < 0:
-            raise StepgraphError(f"more than {MOST_ITERATIONS} iterations")
-        return rows

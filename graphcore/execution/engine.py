@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
-from graphcore.cache import DiskCache, MemoryCache
+from graphcore.cache import DiskCache, Info, MemoryCache
 from graphcore.check import checker, left_out
 from graphcore.declare.node import NodeType
 from graphcore.declare.registry import Registry
-from graphcore.errors import CheckFailed, StepgraphError, did_you_mean
+from graphcore.errors import CheckFailed, StepgraphError, TooManyIterations, did_you_mean
 from graphcore.events import Event
-from graphcore.execution import explain
+from graphcore.execution import explain, identity
+from graphcore.execution.compiler import compile_workflow
+from graphcore.execution.dry_run import DryRun
 from graphcore.execution.executor import Executor
 from graphcore.execution.explain import Explanation
+from graphcore.execution.identity import Header
 from graphcore.execution.journal import Journal
-from graphcore.execution.program import Program, compile_workflow
+from graphcore.execution.program import Program
 from graphcore.execution.run import Outputs, Run
 from graphcore.files import provenance
 from graphcore.files.workflow import MISSING, Workflow
@@ -32,6 +36,8 @@ from graphcore.values import keys, tensors
 
 MEMORY_LIMIT = 2 * 2**30
 DISK_LIMIT = 20 * 2**30
+
+AnyDryRun = TypeVar("AnyDryRun", bound=DryRun)
 
 
 class Engine:
@@ -105,9 +111,8 @@ class Engine:
             previews: Have nodes with a `preview` hook make a small picture of each value, as an event.
         """
         given = dict(inputs or {})
-        runtime = self.runtime(workflow)
-        self._check(workflow, given, runtime)
-        program = self._compile(workflow)
+        self.check(workflow, given)
+        runtime, program = self.runtime(workflow), self._compile(workflow)
         values = complete(workflow, given)
         wanted = self._wanted(workflow, program, outputs)
         described = provenance.record(workflow, values)
@@ -116,6 +121,22 @@ class Engine:
         ended = self._ended(described, program) if self._disk is not None else None
         header = self._header_for(runtime)
         return Run(self._executor, program, values, wanted, runtime, header, on_event, ended, previews)
+
+    def check(self, workflow: Workflow, inputs: Mapping[str, Any] | None = None) -> None:
+        """Check a workflow with its inputs, once: what is run again is not checked again.
+
+        Raises:
+            CheckFailed: with all that is wrong with workflow or inputs.
+        """
+        given = dict(inputs or {})
+        seen = keys.digest(keys.encode([given, self.device, self.dtype]))
+        if self._checked.get(workflow) == seen:
+            return
+        with self.surroundings(workflow):
+            problems = checker.check(workflow, self._registry, given)
+        if problems:
+            raise CheckFailed(problems)
+        self._checked[workflow] = seen
 
     def _ended(self, described: Mapping[str, Any], program: Program) -> Callable[[Run], None]:
         """Writes down what a run was made from, once it has ended."""
@@ -167,17 +188,6 @@ class Engine:
                 raise StepgraphError(f"the workflow has no output `{name}`; {hint}")
         return {name: program.outputs[name] for name in names}
 
-    def _check(self, workflow: Workflow, inputs: Mapping[str, Any], runtime: Runtime) -> None:
-        """Check once per workflow and inputs; a run that is repeated is not checked again."""
-        seen = keys.digest(keys.encode([inputs, str(runtime.device), runtime.dtype]))
-        if self._checked.get(workflow) == seen:
-            return
-        with self._executor.within(runtime):
-            problems = checker.check(workflow, self._registry, inputs)
-        if problems:
-            raise CheckFailed(problems)
-        self._checked[workflow] = seen
-
     def _compile(self, workflow: Workflow) -> Program:
         if (program := self._programs.get(workflow)) is None:
             plain = left_out.plain(workflow, self._registry)
@@ -186,15 +196,13 @@ class Engine:
 
     # -- identity ------------------------------------------------------------------------------------------------
 
-    def _header_for(self, runtime: Runtime) -> Callable[[NodeType], bytes]:
-        """What a node type adds to the keys of its calls: name, code, kind of device, dtype."""
-        surroundings = [tensors.device_kind(runtime.device), runtime.dtype]
-        headers = self._headers
+    def _header_for(self, runtime: Runtime) -> Header:
+        device, headers = tensors.device_kind(runtime.device), self._headers
 
         def header(type_: NodeType) -> bytes:
             if (found := headers.get(type_)) is None:
                 code = digests.node_digest(type_)
-                headers[type_] = found = keys.digest(keys.encode([type_.name, code, *surroundings]))
+                headers[type_] = found = identity.header(type_, code, device, runtime.dtype)
             return found
 
         return header
@@ -212,30 +220,47 @@ class Engine:
         """Whether the cache has the value of the call with this key; on the disk, nothing is read."""
         return self._memory.get(key) is not None or (self._disk is not None and self._disk.has(key))
 
-    # -- explaining ----------------------------------------------------------------------------------------------
+    # -- without running -----------------------------------------------------------------------------------------
 
-    def explain(self, workflow: Workflow, inputs: Mapping[str, Any] | None = None) -> list[Explanation]:
+    @contextmanager
+    def rehearsal(self, kind: type[AnyDryRun], workflow: Workflow, inputs: Mapping[str, Any]) -> Iterator[AnyDryRun]:
+        """A dry run of a checked workflow, in the surroundings of a run; have it `look` inside the `with`."""
+        runtime = self.runtime(workflow)
+        program, header = self._compile(workflow), self._header_for(runtime)
+        with self._executor.within(runtime):
+            yield kind(program, complete(workflow, inputs), header, identity.identify, self._journal)
+
+    def explain(
+        self, workflow: Workflow, inputs: Mapping[str, Any] | None = None, *, most_iterations: float = math.inf
+    ) -> list[Explanation]:
         """Per node: cached, or will run and why. Nothing is run.
+
+        Args:
+            most_iterations: Of all loops together, which are held in memory.
 
         Raises:
             CheckFailed: with all that is wrong with workflow or inputs.
+            TooManyIterations: the loops make more.
         """
         given = dict(inputs or {})
-        runtime = self.runtime(workflow)
-        self._check(workflow, given, runtime)
-        stored = self._disk.has if self._disk is not None else lambda key: False
-        surroundings = (tensors.device_kind(runtime.device), runtime.dtype)
-        with self._executor.within(runtime):
-            return explain.explain(
-                workflow, complete(workflow, given), self._registry, surroundings,
-                lambda type_: digests.node_digest(type_), stored, self._journal,
-            )  # fmt: skip
+        self.check(workflow, given)
+        with self.rehearsal(DryRun, workflow, given) as now:
+            now.most_iterations = most_iterations
+            now.look(self._disk.has if self._disk is not None else lambda key: False)
+            if now.iterations > most_iterations:
+                raise TooManyIterations(f"the loops make more than {most_iterations} iterations: too many to explain")
+            return explain.explain(workflow, now, self._registry, self._journal)
 
     # -- state ---------------------------------------------------------------------------------------------------
 
     @property
     def registry(self) -> Registry:
         return self._registry
+
+    @property
+    def disk(self) -> Info | None:
+        """What the disk tier holds, and what it could not keep; None where there is none."""
+        return None if self._disk is None else self._disk.info()
 
     def use(self, registry: Registry) -> None:
         """Take up a new snapshot of the node types (after a plugin was reloaded); runs under way keep the old one."""

@@ -196,15 +196,17 @@ class Executor:
         assert type_ is not None
         arguments = [_arguments(task) for task in tasks]
         begin = perf_counter()
-        if len(tasks) > 1:
-            assert type_.batch is not None
-            results = type_.batch.run(arguments)
-        elif type_.pure:
-            results = [type_.function(**arguments[0])]
-        else:
-            run = tasks[0].run
-            with self.within(run.with_keys(run.runtime, tasks[0])):
+        try:
+            if len(tasks) > 1:
+                results = _run_batch(type_, arguments)
+            elif type_.pure:
                 results = [type_.function(**arguments[0])]
+            else:
+                run = tasks[0].run
+                with self.within(run.with_keys(run.runtime, tasks[0])):
+                    results = [type_.function(**arguments[0])]
+        except SystemExit as error:  # not the node's to decide: it would end all runs of this process
+            raise RuntimeError(f"it called sys.exit({error.code!r})") from error
         return results, perf_counter() - begin
 
     def _second_attempt(self, tasks: Sequence[Task], error: Exception) -> tuple[Sequence[Any], float]:
@@ -234,7 +236,10 @@ class Executor:
 
     def _finish(self, task: Task, result: Any, seconds: float, shared: int, said: tuple[str, ...]) -> None:
         assert task.type is not None
-        task.outputs = outputs = task.type.split(result)
+        try:
+            task.outputs = outputs = task.type.split(result)
+        except TypeError as error:
+            raise self._failure(task, error) from error
         task.seconds = seconds
         task.entry_bytes = codec.size(outputs)
         self._inherit(task, said)
@@ -259,3 +264,12 @@ class Executor:
 def _arguments(task: Task) -> Mapping[str, Any]:
     assert task.type is not None
     return {name: value_of(ref) for name, ref in zip(task.type.inputs, task.refs, strict=True)}
+
+
+def _run_batch(type_: NodeType, arguments: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+    """One value per call, all made in one forward pass."""
+    assert type_.batch is not None
+    results = type_.batch.run(arguments)
+    if len(results) != len(arguments):
+        raise ValueError(f"its `batch` hook gave {len(results)} values for {len(arguments)} calls")
+    return results

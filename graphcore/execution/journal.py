@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from graphcore.cache import database
+from graphcore import database
 
 KEPT_RUNS = 200
 """Descriptions of runs that are kept."""

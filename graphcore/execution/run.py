@@ -6,7 +6,7 @@ import gc
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +15,12 @@ from graphcore.cache import Entry
 from graphcore.declare.node import NodeType
 from graphcore.errors import Cancelled, NodeFailed, StepgraphError
 from graphcore.events import Event, EventName
+from graphcore.execution import identity
 from graphcore.execution.executor import Executor
 from graphcore.execution.program import Program
 from graphcore.execution.task import DONE, NEW, WAITING, Ref, Task, constant, value_of
 from graphcore.execution.unroll import Control, Unroller
 from graphcore.runtime import Runtime
-from graphcore.values import keys
 
 TURN_SECONDS = 0.005
 """How long a thread works before another that drives a run of the same engine may."""
@@ -361,8 +361,9 @@ class Run:
             self.lengths[_hex(ref)] = length
 
     def _identify(self, type_: NodeType, values: dict[str, Any]) -> tuple[bytes, ...]:
-        self.fingerprints[call_name(type_, values)] = found = fingerprint(type_, values)
-        return content_keys(found)
+        found = identity.fingerprint(type_, values)
+        self.fingerprints[identity.call_name(type_, values)] = found
+        return identity.content_keys(found)
 
     @staticmethod
     def with_keys(runtime: Runtime, task: Task) -> Runtime:
@@ -389,27 +390,6 @@ def _wait(task: Task, waiter: Task | Control) -> None:
         task.waiters = [waiter]
     else:
         task.waiters.append(waiter)
-
-
-def fingerprint(type_: NodeType, values: Mapping[str, Any]) -> list[str]:
-    """What a `fingerprint` hook says: one text, or one for each output."""
-    assert type_.fingerprint is not None
-    found = type_.fingerprint(**values)
-    if not isinstance(found, tuple):
-        return [found or ""]
-    if len(found) != type_.width:
-        raise StepgraphError(f"the fingerprint of {type_.name} gives {len(found)} texts for {type_.width} outputs")
-    return list(found)
-
-
-def content_keys(found: Sequence[str]) -> tuple[bytes, ...]:
-    """What the texts of `fingerprint` add to keys."""
-    return tuple(keys.literal(["fingerprint", text]) for text in found)
-
-
-def call_name(type_: NodeType, values: Mapping[str, Any]) -> str:
-    """Names one call of a `fingerprint` hook."""
-    return f"{type_.name}({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
 def _hex(ref: Ref | None) -> str:

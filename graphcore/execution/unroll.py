@@ -12,14 +12,17 @@ needed is known once its own key is looked up in the cache) and for its value.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphcore.declare.node import NodeType, Port
-from graphcore.errors import InputError, StepgraphError, did_you_mean
-from graphcore.execution.program import CallCode, Code, ListCode, LoopCode, Scope, SwitchCode, select_case
+from graphcore.errors import InputError, did_you_mean
+from graphcore.execution import pieces
+from graphcore.execution.program import CallCode, Code, ListCode, LoopCode, Scope, SwitchCode
 from graphcore.execution.task import DONE, Ref, Task, constant, value_of
+from graphcore.files.links import select_case
 from graphcore.values import keys
 
 if TYPE_CHECKING:
@@ -298,7 +301,7 @@ class Unroller:
         """The items of a sequence whose value is there; literals stay literals."""
         task = ref[0]
         values = list(value_of(ref))
-        whole, begin = _whole(ref)
+        whole, begin = pieces.whole(ref)
         if whole[0].constant:
             return [constant(value) for value in values]
         items = []
@@ -331,8 +334,10 @@ class Unroller:
         self._alias(frame, code.out, (frame, chosen))
 
     def _expand_loop(self, frame: Frame, code: LoopCode) -> None:
-        rows = self._rows(frame, code)
-        self._run.expanded(frame.path + code.name, len(rows))
+        columns = self._columns(frame, code)
+        total = _total(frame, code, columns)
+        self._run.expanded(frame.path + code.name, total)
+        rows = _rows(code, columns, total)
         inputs = [(feed.body, frame.slots[feed.outside]) for feed in code.inputs]
         carried: list[Place] = [(frame, carry.initial) for carry in code.carries]
         frames = []
@@ -369,8 +374,8 @@ class Unroller:
                 self._alias(sheet, argument, source)
         self._alias(frame, out, (sheet, slot))
 
-    def _rows(self, frame: Frame, code: LoopCode) -> list[tuple[Ref, ...]]:
-        """What each iteration takes from the sequences."""
+    def _columns(self, frame: Frame, code: LoopCode) -> list[list[Ref]]:
+        """The items of each sequence that a loop goes over."""
         columns = []
         for feed in code.each:
             ref = _there(frame, feed.outside)
@@ -380,16 +385,28 @@ class Unroller:
                 got = type(value_of(ref)).__name__
                 raise InputError(feed.name, expected="a list or another sequence", got=got) from error
             self._run.counted(ref, len(columns[-1]))
-        if code.mode == "product":
-            return list(itertools.product(*columns))
-        lengths = {feed.name: len(column) for feed, column in zip(code.each, columns, strict=True)}
-        if code.times is not None:
-            lengths["times"] = int(value_of(_there(frame, code.times)))
-        if len(set(lengths.values())) > 1:
-            got = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
-            fix = "or use `mode`: `product` in a map"
-            raise InputError("each", expected="sequences of equal length", got=got, fix=fix)
-        return list(zip(*columns, strict=True)) if columns else [()] * lengths["times"]
+        return columns
+
+
+def _total(frame: Frame, code: LoopCode, columns: Sequence[Sequence[Ref]]) -> int:
+    """How many iterations a loop makes."""
+    if code.mode == "product":
+        return math.prod(map(len, columns))
+    lengths = {feed.name: len(column) for feed, column in zip(code.each, columns, strict=True)}
+    if code.times is not None:
+        lengths["times"] = int(value_of(_there(frame, code.times)))
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"`{name}` has {length}" for name, length in lengths.items())
+        fix = "or use `mode`: `product` in a map"
+        raise InputError("each", expected="sequences of equal length", got=got, fix=fix)
+    return max(next(iter(lengths.values())), 0)
+
+
+def _rows(code: LoopCode, columns: Sequence[Sequence[Ref]], total: int) -> list[tuple[Ref, ...]]:
+    """What each iteration takes from the sequences."""
+    if code.mode == "product":
+        return list(itertools.product(*columns))
+    return list(zip(*columns, strict=True)) if columns else [()] * total
 
 
 def _content_is_known(code: CallCode, refs: Sequence[Any]) -> bool:
@@ -403,32 +420,6 @@ def _there(frame: Frame, slot: int) -> Ref:
     ref = frame.slots[slot]
     assert ref is not None
     return ref
-
-
-def _whole(ref: Ref) -> tuple[Ref, int]:
-    """The sequence that a sequence is a piece of, and where the piece begins: equal items are to have equal keys."""
-    begin = 0
-    while (cut := _cut(ref)) is not None:
-        ref, first = cut
-        begin += first
-    return ref, begin
-
-
-def _cut(ref: Ref) -> tuple[Ref, int] | None:
-    """What the `pieces` hook of a node says of one output; None where it cannot."""
-    task, output = ref
-    if task.constant or task.type is None or task.type.pieces is None:
-        return None
-    given = dict(zip(task.type.inputs, task.refs, strict=True))
-    known = {name: value_of(given[name]) for name in task.type.pieces_inputs if given[name][0].constant}
-    if len(known) < len(task.type.pieces_inputs):
-        return None
-    cuts = task.type.pieces(**known)
-    if len(cuts) != task.type.width or not {name for name, _ in cuts} <= given.keys():
-        wanted = f"(input, number) for each of its {task.type.width} outputs"
-        raise StepgraphError(f"the pieces of {task.type.name} are {cuts!r}; wanted is {wanted}")
-    name, first = cuts[output]
-    return given[name], first
 
 
 def _pick(values: Sequence[Any]) -> Any:

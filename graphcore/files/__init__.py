@@ -1,1 +1,1 @@
-"""Workflow files: read, written, described by a schema, found again in a picture."""
+"""Workflow files: read, written, found again in a picture."""

@@ -21,7 +21,7 @@ def write(values: Mapping[str, Any], out: Path, provenance: Mapping[str, Any], t
     never cut short.
 
     Raises:
-        StepgraphError: a value that no file can hold; the others are written.
+        StepgraphError: a value that no file can hold (the others are written), or a folder that takes no more.
     """
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
@@ -33,6 +33,8 @@ def write(values: Mapping[str, Any], out: Path, provenance: Mapping[str, Any], t
                 written += [_move(made, aside, out) for made in export(value, aside / _safe(name), provenance, types)]
             except UnwritableError as error:
                 refused.append(f"output `{name}`: {error}")
+            except OSError as error:
+                raise StepgraphError(f"output `{name}` in {out}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if refused:

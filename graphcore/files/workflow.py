@@ -1,6 +1,6 @@
 """The workflow as written: a plain tree of what the JSON file says, before any node type is looked up.
 
-`reader` makes it from JSON, `checker` checks it against the registry, `program` compiles it for the executor.
+`reader` makes it from JSON, `checker` checks it against the registry, `compiler` compiles it for the executor.
 """
 
 from __future__ import annotations

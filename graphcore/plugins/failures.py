@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from graphcore.errors import PluginError
+from graphcore.errors import PluginError, StepgraphError
 from graphcore.plugins.imports import PLUGIN_PACKAGE
 
 
@@ -25,6 +25,19 @@ def reason(name: str, path: Path | None, error: BaseException) -> str:
     place = _place(path, error)
     said = _said(name, error)
     return f"{place}: {said}" if place else said
+
+
+def story(path: Path | None, error: BaseException) -> str:
+    """The traceback, from the plugin's own first line on: how the engine came there says nothing to its author.
+
+    Empty where the engine refused something on purpose: then `reason` says it all.
+    """
+    if isinstance(error, StepgraphError):
+        return ""
+    trace = error.__traceback__
+    while path is not None and trace is not None and not Path(trace.tb_frame.f_code.co_filename).is_relative_to(path):
+        trace = trace.tb_next
+    return "".join(traceback.TracebackException(type(error), error, trace).format())
 
 
 def _said(name: str, error: BaseException) -> str:

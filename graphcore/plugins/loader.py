@@ -11,7 +11,6 @@ is loaded stays its own affair: the others load, and its `PluginState` says what
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -42,7 +41,7 @@ class PluginState:
         path: Its file or folder; None for an installed package.
         nodes: Full names of its nodes that can be used now.
         error: Why it (or its newest version) could not be loaded, in a line; empty if all is well.
-        traceback: The whole story of the error.
+        traceback: From its own first line on; empty where `error` says it all.
         stale: The newest version failed, and `nodes` are those of the version before.
         version: Changes whenever a source file does; empty for an installed package and where nothing is in use.
     """
@@ -155,7 +154,7 @@ def _load(name: str, path: Path, before: _Loaded | None, taken: Collection[Calla
         if before and before.source and before.source.version == source.version and not before.state.error:
             return before
         nodes = _import(name, source, taken)
-    except (Exception, SystemExit) as error:  # foreign code; the state says what it was, with the traceback
+    except (Exception, SystemExit) as error:  # foreign code; the state says what it was
         return _failed(name, path, before, error)
     names = tuple(f"{name}/{node_type.name}" for node_type in nodes)
     return _Loaded(PluginState(name, path, names, version=source.version), nodes, source)
@@ -193,8 +192,7 @@ def _check(name: str, nodes: tuple[NodeType, ...]) -> None:
 
 
 def _failed(name: str, path: Path | None, before: _Loaded | None, error: BaseException) -> _Loaded:
-    story = "".join(traceback.format_exception(error))
-    reason = failures.reason(name, path, error)
+    story, reason = failures.story(path, error), failures.reason(name, path, error)
     if before is None or before.source is None:
         return _Loaded(PluginState(name, path, error=reason, traceback=story))
     reason += "; the version before stays in use"
@@ -243,7 +241,7 @@ def _load_installed(point: EntryPoint) -> _Loaded:
         nodes = _nodes(module)
         if point.name != BUILT_IN:
             _check(point.name, nodes)
-    except (Exception, SystemExit) as error:  # foreign code; the state says what it was, with the traceback
+    except (Exception, SystemExit) as error:  # foreign code; the state says what it was
         return _failed(point.name, None, None, error)
     names = tuple(f"{point.name}/{node_type.name}" for node_type in nodes)
     return _Loaded(PluginState(point.name, None, names), nodes)

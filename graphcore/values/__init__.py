@@ -1,1 +1,1 @@
-"""Values as bytes: content addresses, stored forms, tensors, the content of files."""
+"""Values as bytes: content addresses, stored forms, tensors."""

@@ -28,9 +28,15 @@ Named = Mapping[str, Any]
 # -- what a tensor is -----------------------------------------------------------------------------------------------
 
 
+def _loaded() -> Any:
+    """torch, if it is loaded; None while another thread still imports it: nothing here can be a tensor then."""
+    torch = sys.modules.get("torch")
+    return None if torch is None or getattr(torch.__spec__, "_initializing", False) else torch
+
+
 def is_tensor(value: Any) -> bool:
     """Whether a value is a torch tensor (without importing torch for values that cannot be one)."""
-    torch = sys.modules.get("torch")
+    torch = _loaded()
     return torch is not None and isinstance(value, torch.Tensor)
 
 
@@ -197,7 +203,7 @@ def marks(tensors: Iterable[Any]) -> list[Any]:
 
 def uses_gpu() -> bool:
     """Whether this process has begun to use a CUDA device (then its tensors may not be computed yet)."""
-    torch = sys.modules.get("torch")
+    torch = _loaded()
     return torch is not None and torch.cuda.is_initialized()
 
 
@@ -276,6 +282,21 @@ def resolve_device(device: str) -> str:
     return "cuda" if torch.cuda.is_available() else "mps"
 
 
+def trouble_with(device: str) -> str:
+    """Why torch cannot use a device; empty where it can."""
+    if device in ("auto", "cpu"):
+        return ""
+    if device_kind(device) not in ("cpu", "cuda", "mps"):
+        return "wanted is auto, cpu, cuda, cuda:1 (the second GPU) or mps"
+    import torch
+
+    try:
+        torch.ones(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        return f"it cannot be used here ({str(error).splitlines()[0]}); `auto` takes a GPU where there is one"
+    return ""
+
+
 def resolve_dtype(dtype: str, device: str) -> str:
     """`auto`: half precision on a GPU, float32 on the CPU."""
     if dtype != "auto":
@@ -290,13 +311,13 @@ def device_kind(device: str) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device or the machine is full."""
-    torch = sys.modules.get("torch")
+    torch = _loaded()
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def release_memory() -> None:
     """Give the allocator's unused blocks back to the device."""
-    torch = sys.modules.get("torch")
+    torch = _loaded()
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 

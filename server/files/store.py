@@ -97,13 +97,19 @@ class FileStore:
         Raises:
             UnknownFile: there is none, or what lies there is no plain file.
         """
+        return self._find(id_)[0]
+
+    def _find(self, id_: str) -> tuple[Stored, os.stat_result]:
+        """As `get`, and what the file system says of the file."""
         if _ID.fullmatch(id_):
             for suffix in MEDIA_TYPES:
-                path = self.folder / f"{id_}{suffix}"
-                with suppress(OSError):
-                    status = path.lstat()  # a link that somebody laid there leads outside
-                    if stat.S_ISREG(status.st_mode):
-                        return Stored(id_, path, status.st_size)
+                path = f"{self.folder}{os.sep}{id_}{suffix}"
+                try:
+                    status = os.lstat(path)  # a link that somebody laid there leads outside
+                except OSError:
+                    continue
+                if stat.S_ISREG(status.st_mode):
+                    return Stored(id_, Path(path), status.st_size), status
         raise UnknownFile(f"there is no file {id_[:40]!r}")
 
     def touch(self, id_: str) -> Stored:
@@ -116,8 +122,7 @@ class FileStore:
             UnknownFile: there is none.
         """
         with self.locked():
-            found = self.get(id_)
-            status = found.path.stat()
+            found, status = self._find(id_)
             if time.time() - max(status.st_mtime, status.st_atime) < TOUCH_SECONDS:
                 return found
             os.utime(found.path, ns=(time.time_ns(), status.st_mtime_ns))

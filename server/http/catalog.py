@@ -13,10 +13,10 @@ from aiohttp import web
 from blake3 import blake3
 from pydantic import BaseModel
 
-from graphcore.declare import description
+from graphcore.declare import description, schema
 from graphcore.declare.registry import Registry
-from graphcore.files import schema
-from server.http.operation import IF_NONE_MATCH, JSON, Operations
+from server.http import tags
+from server.http.operation import JSON, Operations
 from server.http.services import SERVICES, Services
 
 operations = Operations("catalog")
@@ -28,7 +28,7 @@ class Document:
 
     plain: bytes
     packed: bytes
-    etag: str
+    version: str
     media_type: str = JSON
 
     @classmethod
@@ -44,12 +44,12 @@ class Document:
     @classmethod
     def _of(cls, text: str, media_type: str) -> Document:
         plain = text.encode()
-        return cls(plain, gzip.compress(plain, 6, mtime=0), f'"{blake3(plain).hexdigest(16)}"', media_type)
+        return cls(plain, gzip.compress(plain, 6, mtime=0), blake3(plain).hexdigest(16), media_type)
 
     def response(self, request: web.Request) -> web.Response:
         """The document, or word that the client has it already."""
-        headers = {"ETag": self.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if request.headers.get("If-None-Match") == self.etag:
+        headers = {"ETag": tags.tag(self.version), "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        if tags.known(request, self.version):
             return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
         if "gzip" in request.headers.get("Accept-Encoding", ""):
             headers["Content-Encoding"] = "gzip"
@@ -130,19 +130,19 @@ async def _send(request: web.Request, name: str) -> web.Response:
     return document.response(request)
 
 
-@operations.add("GET", "/api/v1/nodes", {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
+@operations.add("GET", "/api/v1/nodes", {200: dict[str, Any], 304: None}, headers=tags.IF_NONE_MATCH)
 async def list_nodes(request: web.Request) -> web.Response:
     """All node types with ports, defaults, bounds and documentation."""
     return await _send(request, "nodes")
 
 
-@operations.add("GET", "/api/v1/types", {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
+@operations.add("GET", "/api/v1/types", {200: dict[str, Any], 304: None}, headers=tags.IF_NONE_MATCH)
 async def list_types(request: web.Request) -> web.Response:
     """All types of ports: what they are, which nodes make them, which take them."""
     return await _send(request, "types")
 
 
-@operations.add("GET", "/api/v1/schema", {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
+@operations.add("GET", "/api/v1/schema", {200: dict[str, Any], 304: None}, headers=tags.IF_NONE_MATCH)
 async def workflow_schema(request: web.Request) -> web.Response:
     """The JSON Schema of workflow files for the nodes at hand."""
     return await _send(request, "schema")

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import BodyPartReader, web
-from PIL import Image
 from pydantic import BaseModel
 
 from server.files.store import MEDIA_TYPES, Incoming, Stored
+from server.http import tags
 from server.http.operation import Operations, Reply, arriving
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
@@ -128,6 +128,8 @@ def _look(incoming: Incoming, most_pixels: int) -> tuple[str, tuple[int, int] | 
     Raises:
         HttpError: nothing that is kept, damaged, or a picture that unpacks to too much.
     """
+    from PIL import Image  # not before somebody uploads something, so that the server starts at once
+
     path = incoming.flush()
     with path.open("rb") as file:
         start = file.read(16)
@@ -143,6 +145,8 @@ def _look(incoming: Incoming, most_pixels: int) -> tuple[str, tuple[int, int] | 
 
 
 def _picture(path: Path, most_pixels: int) -> tuple[str, tuple[int, int]]:
+    from PIL import Image
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=tuple(FORMATS)) as picture:
@@ -185,7 +189,7 @@ def send(
     fixed: dict[str, Any] = {
         "Content-Type": stored.media_type,
         "Cache-Control": "private, max-age=31536000, immutable",
-        "ETag": f'"{stored.id}"',
+        "ETag": tags.tag(stored.id),
         "Content-Disposition": f'inline; filename="{stored.name}"',
     }
     return web.FileResponse(stored.path, headers={**fixed, **(headers or {})})

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -38,6 +39,8 @@ MOST_FIELD, MOST_FIELDS = 1 << 20, 64
 
 PICTURES = ("image", "mask")
 """Parts of a form that are files."""
+
+LATE = "the picture took too long"
 
 FORM = {
     "image": {"type": "string", "format": "binary"},
@@ -183,7 +186,7 @@ async def _draw(
     if ended.state is not State.SUCCEEDED:
         if not ended.state.ended:
             await services.cancel(job.id)
-            raise HttpError(HTTPStatus.GATEWAY_TIMEOUT, "the picture took too long", job=job.id)
+            raise HttpError(HTTPStatus.GATEWAY_TIMEOUT, LATE, job=job.id)
         raise failed(ended)
     data = await services.run(_pictures, services, ended)
     return ImageReply(created=int(ended.created), data=[ImageData(b64_json=one) for one in data])
@@ -233,21 +236,43 @@ async def _stream(
         async with asyncio.timeout(SEND_SECONDS):
             await stream.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode() if data else b": still here\n\n")
 
-    try:
+    async def send_all() -> None:
         async for event in _partial(services, job, body.partial_images or 0):
             name = f"{prefix}.{event.pop('kind')}" if event else ""
             fixed = {"type": name, "created_at": int(job.created), "size": body.size or "auto", "quality": "auto",
                      "background": "auto", "output_format": "png"}  # fmt: skip
             await send(name, {**fixed, **event} if event else {})
-        await stream.write_eof()
-    except HttpError as error:
-        await send("error", {"error": {"message": str(error), "type": "server_error", "param": None, "code": None}})
+
+    try:
+        try:
+            async with _in_time(services, job):
+                await send_all()
+        except HttpError as error:
+            await send("error", {"error": {"message": str(error), "type": "server_error", "param": None, "code": None}})
         await stream.write_eof()
     except (ConnectionResetError, TimeoutError):
         await services.cancel(job.id)  # nobody waits for it any more
         if request.transport is not None:
             request.transport.abort()
     return stream
+
+
+@asynccontextmanager
+async def _in_time(services: Services, job: Job) -> AsyncIterator[None]:
+    """Within, somebody waits for a job; one that takes longer than a request may wait is cancelled.
+
+    Raises:
+        HttpError: it took longer.
+    """
+    limit = asyncio.timeout(services.settings.limits.sync_seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        await services.cancel(job.id)
+        raise HttpError(HTTPStatus.GATEWAY_TIMEOUT, LATE, job=job.id) from error
 
 
 async def _partial(services: Services, job: Job, most: int) -> AsyncIterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from graphcore import StepgraphError
-from graphcore.errors import CheckFailed, Problem
+from graphcore.errors import CheckFailed, Problem, TooManyIterations
 from server.files.store import FileTooLarge, UnknownFile
 from server.jobs.job import IdempotencyConflict, QueueFull, UnknownJob, WrongState
 from server.workflows.store import Changed, ReadOnly, UnknownWorkflow
@@ -30,6 +30,7 @@ STATUS: Mapping[type[Exception], HTTPStatus] = {
     WrongState: HTTPStatus.CONFLICT,
     QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     CheckFailed: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooManyIterations: HTTPStatus.UNPROCESSABLE_ENTITY,
     StepgraphError: HTTPStatus.BAD_REQUEST,
 }
 """The status of each error; the first class that fits counts."""

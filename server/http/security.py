@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import unquote, urlsplit
 
@@ -57,10 +58,26 @@ HEADERS = {
 
 REQUEST_ID = web.RequestKey("request_id", str)
 
+Guard = Callable[[web.Request], None]
+"""Looks at a request before anything is done for it, and raises an `HttpError` where it is turned away."""
+
 
 def middlewares(settings: Settings) -> list[Middleware]:
     """All of them, the outermost first."""
-    return [_errors, _headers, _host_and_origin(settings), _token(settings), _rate(settings), _plain]
+    return [_errors, _guarded(settings)]
+
+
+def _guarded(settings: Settings) -> Middleware:
+    """Every request passes all guards, in one turn: none of them has to wait for anything."""
+    guards = (_host_and_origin(settings), _token(settings), _rate(settings), _plain)
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        for guard in guards:
+            guard(request)
+        return await handler(request)
+
+    return check
 
 
 @web.middleware
@@ -96,35 +113,21 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         return problem.response(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
-@web.middleware
-async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        response = await handler(request)
-    except StepgraphError as error:
-        response = problem.of(error, request.app[HIDE])
-    if not response.prepared:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        response.headers["X-Request-Id"] = request[REQUEST_ID]
-    return response
-
-
 async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
-    """Streams begin inside their handler: their headers are set here."""
+    """What stands above every answer, also of those that nobody foresaw, and of streams, which begin in a handler."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("X-Request-Id", request.get(REQUEST_ID, ""))
 
 
-def _host_and_origin(settings: Settings) -> Middleware:
+def _host_and_origin(settings: Settings) -> Guard:
     """Turn away names that others gave this machine (DNS rebinding) and pages of other sites (CSRF)."""
     names = {settings.host.strip("[]").lower(), *(name.lower() for name in settings.names)}
 
     def known(host: str) -> bool:
         return host in names or is_loopback(host)
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> None:
         host = _name(request.headers.get("Host", ""))
         if not known(host):
             raise HttpError(HTTPStatus.MISDIRECTED_REQUEST, f"this server is not called {host[:100]!r}")
@@ -133,7 +136,6 @@ def _host_and_origin(settings: Settings) -> Middleware:
             raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not _visits(request):
             raise HttpError(HTTPStatus.FORBIDDEN, "pages of other sites may not use this server")
-        return await handler(request)
 
     return check
 
@@ -144,14 +146,12 @@ def _visits(request: web.Request) -> bool:
     return request.method == "GET" and request.path in PAGES and fetched == ("navigate", "document")
 
 
-@web.middleware
-async def _plain(request: web.Request, handler: Handler) -> web.StreamResponse:
+def _plain(request: web.Request) -> None:
     """Bodies come as they are: what is counted is then what is kept, and nothing small unpacks to something large."""
     if request.headers.get("Content-Encoding", "identity").lower() not in ("", "identity"):
         raise HttpError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body unpacked", headers={"Accept-Encoding": "identity"}
         )
-    return await handler(request)
 
 
 def _name(host: str) -> str:
@@ -171,16 +171,14 @@ def _same(origin: str, request: web.Request) -> bool:
         return False
 
 
-def _token(settings: Settings) -> Middleware:
+def _token(settings: Settings) -> Guard:
     wanted = settings.token.encode()
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> None:
         if wanted and not _is_open(request.path) and not any(right(wanted, given) for given in _given(request)):
             raise HttpError(
                 HTTPStatus.UNAUTHORIZED, "a token is needed", headers={"WWW-Authenticate": 'Bearer realm="stepgraph"'}
             )
-        return await handler(request)
 
     return check
 
@@ -205,15 +203,14 @@ def _given(request: web.Request) -> list[str]:
     return [token for token in found if token]
 
 
-def _rate(settings: Settings) -> Middleware:
+def _rate(settings: Settings) -> Guard:
     """A bucket of requests for each client, filled at a steady rate; looking costs nothing, asking for work does."""
     limits = settings.limits
     buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def check(request: web.Request) -> None:
         if request.method in ("GET", "HEAD", "OPTIONS"):
-            return await handler(request)
+            return
         client, now = request.remote or "", time.monotonic()
         left, then = buckets.pop(client, (float(limits.burst), now))
         left = min(float(limits.burst), left + (now - then) * limits.requests_per_second) - 1
@@ -225,6 +222,5 @@ def _rate(settings: Settings) -> Middleware:
                 HTTPStatus.TOO_MANY_REQUESTS, f"more than {limits.requests_per_second:g} requests a second",
                 headers={"Retry-After": "1"},
             )  # fmt: skip
-        return await handler(request)
 
     return check

@@ -6,9 +6,11 @@ import platform
 import resource
 import sys
 import time
+from bisect import bisect_left
 from collections import Counter
 from http import HTTPStatus
 from importlib import metadata
+from itertools import accumulate
 from typing import Any
 from urllib.parse import quote
 
@@ -53,20 +55,18 @@ class Login(BaseModel):
 
 
 class Metrics:
-    """Requests by route, method and status, and how long they took."""
+    """Requests by route, method and status, and how long they took: `buckets` by the number of the first that fits."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str, int]] = Counter()
-        self.buckets: Counter[tuple[str, float]] = Counter()
+        self.buckets: Counter[tuple[str, int]] = Counter()
         self.seconds: Counter[str] = Counter()
         self.begin = time.monotonic()
 
     def count(self, route: str, method: str, status: int, seconds: float) -> None:
         self.requests[route, method, status] += 1
         self.seconds[route] += seconds  # type: ignore[assignment]
-        for bound in BUCKETS:
-            if seconds <= bound:
-                self.buckets[route, bound] += 1
+        self.buckets[route, bisect_left(BUCKETS, seconds)] += 1
 
 
 METRICS = web.AppKey("metrics", Metrics)
@@ -150,8 +150,8 @@ def _requests(known: Metrics) -> list[str]:
     for (route, _, _), count in known.requests.items():
         totals[route] += count
     for route, total in sorted(totals.items()):
-        for bound in BUCKETS:
-            count = known.buckets[route, bound]
+        within = accumulate(known.buckets[route, number] for number in range(len(BUCKETS)))
+        for bound, count in zip(BUCKETS, within, strict=True):
             lines.append(f'stepgraph_request_seconds_bucket{{route="{route}",le="{bound}"}} {count}')
         lines.append(f'stepgraph_request_seconds_bucket{{route="{route}",le="+Inf"}} {total}')
         lines.append(f'stepgraph_request_seconds_sum{{route="{route}"}} {known.seconds[route]:.6f}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,20 +16,16 @@ from graphcore.check import checker
 from graphcore.check.port_types import port_types
 from graphcore.errors import CheckFailed
 from graphcore.files.workflow import MISSING, WorkflowInput
-from server.http import files, problem
+from server.http import files, problem, tags
 from server.http.jobs import IDEMPOTENCY, Asked, JobRequest, JobView, idempotency, prepare, submit, view, views
-from server.http.operation import IF_NONE_MATCH, Operations, Reply, read_body
+from server.http.operation import Operations, Reply, read_body
 from server.http.problem import HttpError
 from server.http.services import SERVICES, Services
 from server.jobs.job import Job, Request, State
 from server.work import inputs
-from server.workflows.store import NAME, Stored
+from server.workflows.store import NAME, UnknownWorkflow
 
 operations = Operations("workflows")
-
-IF_MATCH = {
-    "If-Match": {"type": "string", "description": "The version that was read, as its `ETag` said it; `*` for any."}
-}
 
 PATH = "/api/v1/workflows/{name:" + NAME + "}"
 
@@ -160,29 +157,29 @@ async def list_workflows(request: web.Request) -> WorkflowList:
     services = request.app[SERVICES]
 
     def collect() -> WorkflowList:
-        return WorkflowList(workflows=[_summary(services, name) for name in services.workflows.names()])
+        found = []
+        for name in services.workflows.names():
+            with contextlib.suppress(UnknownWorkflow):  # its file went just now
+                found.append(_summary(services, name))
+        return WorkflowList(workflows=found)
 
     found: WorkflowList = await services.run(collect)
     return found
 
 
-def _etag(stored: Stored) -> str:
-    return f'"{stored.version}"'
-
-
-@operations.add("GET", PATH, {200: dict[str, Any], 304: None}, headers=IF_NONE_MATCH)
+@operations.add("GET", PATH, {200: dict[str, Any], 304: None}, headers=tags.IF_NONE_MATCH)
 async def get_workflow(request: web.Request) -> web.Response:
     """The file of a workflow, as it is on the disk; its version is the `ETag`."""
     services = request.app[SERVICES]
     stored = await services.run(services.workflows.read, request.match_info["name"])
-    headers = {"ETag": _etag(stored), "Cache-Control": "no-cache"}
-    if request.headers.get("If-None-Match") == _etag(stored):
+    headers = {"ETag": tags.tag(stored.version), "Cache-Control": "no-cache"}
+    if tags.known(request, stored.version):
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return web.Response(text=stored.text, content_type="application/json", headers=headers)
 
 
 @operations.add("PUT", PATH, {200: WorkflowSummary, 201: WorkflowSummary}, consumes=("application/json",),
-    headers=IF_MATCH, errors=(412,))  # fmt: skip
+    headers=tags.IF_MATCH, errors=(412,))  # fmt: skip
 async def put_workflow(request: web.Request) -> Reply:
     """Write the file of a workflow, byte for byte as it is sent.
 
@@ -191,12 +188,22 @@ async def put_workflow(request: web.Request) -> Reply:
     """
     services = request.app[SERVICES]
     name, text = request.match_info["name"], await _text(request, services)
-    expected = request.headers.get("If-Match")
-    version = None if expected is None else expected.strip().removeprefix("W/").strip('"')
+    version = await _expected(request, services, name)
     existed = await services.run(lambda: services.workflows.names().get(name) is False)
     stored = await services.run(services.workflows.write, name, text, version)
     summary = await services.run(_summary, services, name)
-    return Reply(summary, HTTPStatus.OK if existed else HTTPStatus.CREATED, {"ETag": _etag(stored)})
+    return Reply(summary, HTTPStatus.OK if existed else HTTPStatus.CREATED, {"ETag": tags.tag(stored.version)})
+
+
+async def _expected(request: web.Request, services: Services, name: str) -> str | None:
+    """The version that a change is made from: of several that `If-Match` names, the one that is there."""
+    versions = tags.wanted(request)
+    if versions is None:
+        return None
+    if len(versions) == 1:
+        return versions[0]
+    now: str | None = await services.run(services.workflows.version, name)
+    return now if now in versions else versions[0]
 
 
 async def _text(request: web.Request, services: Services) -> str:
@@ -209,13 +216,12 @@ async def _text(request: web.Request, services: Services) -> str:
         raise HttpError(HTTPStatus.UNPROCESSABLE_ENTITY, f"the body is not UTF-8: {error.reason}") from error
 
 
-@operations.add("DELETE", PATH, {204: None}, headers=IF_MATCH, errors=(409, 412))
+@operations.add("DELETE", PATH, {204: None}, headers=tags.IF_MATCH, errors=(409, 412))
 async def delete_workflow(request: web.Request) -> Reply:
     """Remove the file of a workflow (`If-Match`: only this version); a shipped one of that name shows again."""
-    services = request.app[SERVICES]
-    expected = request.headers.get("If-Match")
-    version = None if expected is None else expected.strip().strip('"')
-    await services.run(services.workflows.remove, request.match_info["name"], version)
+    services, name = request.app[SERVICES], request.match_info["name"]
+    version = await _expected(request, services, name)
+    await services.run(services.workflows.remove, name, version)
     return Reply(status=HTTPStatus.NO_CONTENT)
 
 
@@ -247,12 +253,13 @@ async def check(request: web.Request, body: CheckRequest) -> CheckResult:
 
 @operations.add("POST", "/api/v1/explain", {200: Explanation}, body=CheckRequest, errors=(404,))
 async def explain(request: web.Request, body: CheckRequest) -> Explanation:
-    """Per node: cached, or will run, and why. Nothing is run."""
+    """Per node: cached, or will run, and why. Nothing is run; loops of more iterations than can be held are refused."""
     services = request.app[SERVICES]
 
     def look() -> Explanation:
         workflow, values = _with_values(services, body)
-        found = services.engine.explain(workflow, values)
+        most = services.settings.limits.explained_iterations
+        found = services.engine.explain(workflow, values, most_iterations=most)
         return Explanation(nodes=[ExplainedNode(**one.as_dict()) for one in found])
 
     result: Explanation = await services.run(look)
@@ -298,7 +305,8 @@ async def run_workflow(request: web.Request, body: RunRequest) -> web.StreamResp
     out the same by every key, is answered by the former job (`Location`); with an `Idempotency-Key` it runs anew.
     """
     services = request.app[SERVICES]
-    asked = JobRequest(workflow=request.match_info["name"], inputs=body.inputs)
+    name = request.match_info["name"]
+    asked = JobRequest(workflow=name, inputs=body.inputs)
     key, as_json = idempotency(request), "application/json" in request.headers.get("Accept", "")
 
     def look() -> tuple[Request, web.StreamResponse | Reply | None]:
@@ -308,7 +316,7 @@ async def run_workflow(request: web.Request, body: RunRequest) -> web.StreamResp
 
     wanted: Request
     answer: web.StreamResponse | Reply | None
-    wanted, answer = await services.answers.swiftly(asked.workflow, look)
+    wanted, answer = await services.answers.swiftly(name, look)
     if answer is None:
         job = await submit(services, wanted, key)
         most = services.settings.limits.sync_seconds
@@ -334,8 +342,11 @@ def _answer(
     stored = services.files.get(_file(ended.result or {}, output))
     if stored.bytes > SMALL:
         return files.send(services, request, stored.id, headers)
-    fixed = {"Content-Type": stored.media_type, "Content-Disposition": f'inline; filename="{stored.name}"'}
-    return web.Response(body=stored.path.read_bytes(), headers={**fixed, **headers})
+    headers |= {
+        "Content-Type": stored.media_type, "ETag": tags.tag(stored.id),
+        "Content-Disposition": f'inline; filename="{stored.name}"',
+    }  # fmt: skip
+    return web.Response(body=stored.path.read_bytes(), headers=headers)
 
 
 async def wait_for(services: Services, id_: str, seconds: float) -> Job:

@@ -97,6 +97,13 @@ class WorkflowStore:
                 return _stored(name, path, shipped=True)
         raise UnknownWorkflow(f"there is no workflow {name[:100]!r}")
 
+    def version(self, name: str) -> str | None:
+        """The version of a name now; None where there is none."""
+        try:
+            return self.read(name).version
+        except UnknownWorkflow:
+            return None
+
     def write(self, name: str, text: str, expected: str | None) -> Stored:
         """Write a file, whole or not at all.
 
@@ -150,10 +157,9 @@ class WorkflowStore:
             return
         if expected == "*" and path.exists():
             return  # whatever it holds
-        try:
-            now = self.read(name).version
-        except UnknownWorkflow as error:
-            raise Changed(f"there is no version of `{name}`") from error
+        now = self.version(name)
+        if now is None:
+            raise Changed(f"there is no version of `{name}`")
         if expected not in ("*", now):
             raise Changed(f"`{name}` is another version now")
 

@@ -21,7 +21,7 @@ from graphcore import Engine, Workflow, node
 from graphcore.check import checker
 from graphcore.declare.node import declared
 from graphcore.declare.registry import Registry
-from graphcore.execution.program import compile_workflow
+from graphcore.execution.compiler import compile_workflow
 
 PHASES = ("read", "check", "compile", "new", "again", "whole")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graphcore.cache import DiskCache, Entry
+from graphcore.cache import DiskCache, Entry, index
 
 KEYS = [number.to_bytes(1, "big") * 32 for number in range(60)]
 LIMIT = 600_000
@@ -31,6 +31,7 @@ def is_right(key: bytes, found: Entry) -> bool:
 
 def write(folder: Path, seed: int, rounds: int) -> None:
     """Write and read keys in an order of its own; ends with 1 if a value was wrong."""
+    index.WAIT_SECONDS = 120.0  # on a busy machine, too, nothing is dropped
     order = random.Random(seed)
     cache = DiskCache(folder, LIMIT, {})
     print("ready", flush=True)

@@ -23,7 +23,7 @@ TOKEN = "a-token-that-nobody-should-read"
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`stepgraph serve` with arguments with which it does not start."""
     line = [sys.executable, "-m", "graphcore", "serve", "--device", "cpu", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120)
+    return subprocess.run(line, capture_output=True, text=True, timeout=300)
 
 
 def test_the_help_names_every_option() -> None:
@@ -142,7 +142,7 @@ def garbage(server: Running) -> None:
     """What is no HTTP is answered, and is nothing for the log."""
     address = urlsplit(server.url)
     for data in (f"{SECRET}\r\n\r\n", f"GET /{SECRET} HTTP/9.9\r\n\r\n", f"GET / HTTP/1.1\r\n{SECRET}\r\n\r\n"):
-        with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as opened:
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=120) as opened:
             opened.sendall(data.encode())
             assert opened.recv(100).split()[1] == b"400"
 

@@ -90,7 +90,7 @@ def test_any_json_is_checked(value: Any) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_no_damage_to_a_file_makes_the_checker_raise(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(json.dumps(whole()).encode())
     for _ in range(data.draw(st.integers(1, 5))):
@@ -102,7 +102,7 @@ def test_no_damage_to_a_file_makes_the_checker_raise(tmp_path: Path, data: st.Da
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_are_checked(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "w.json"
     file.write_bytes(content)

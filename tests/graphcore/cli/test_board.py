@@ -48,11 +48,24 @@ def test_a_loop_is_one_row_with_its_steps() -> None:
     assert board.active == []
 
 
-def test_the_step_is_the_furthest_one_begun() -> None:
+def test_the_step_is_the_one_at_work_though_other_nodes_ran_ahead() -> None:
+    """What needs nothing of the step before runs for all steps at once, before the first one begins."""
+    ahead = [Event(name, f"l[{number}].early") for number in range(3) for name in ("started", "finished")]
+    other = [Event("started", "tokens"), Event("finished", "tokens", seconds=9.0, time=9.0)]
+    lines, board = show([Event("expanded", "l", total=3), *ahead, *other, *loop(3, "l")[1:], Event("started", "last")])
+    assert [words(line)[0] for line in lines] == ["tokens", "l"]
+
     board = Board()
-    for event in [Event("expanded", "l", total=9), Event("started", "l[4].a"), Event("started", "l[2].a")]:
+    for event in [Event("expanded", "l", total=3), *ahead, Event("started", "l[0].unet")]:
         board.update(event)
-    assert board.rows["l"].progress == "step 5/9"
+    assert board.rows["l"].progress == "step 1/3"
+
+
+def test_what_a_run_made_itself_did_not_come_from_the_cache() -> None:
+    made = [Event("started", "noise", key="a"), Event("finished", "noise", key="a", seconds=1.0)]
+    lines, board = show([*made, Event("cached", "noise", key="a", cached="memory", seconds=1.0)])
+    assert [words(line) for line in lines] == [["noise", "1.00 s"]]
+    assert summary(board, 1.0).endswith("1 node ran, none came from the cache")
 
 
 def test_a_nested_loop_counts_in_both_rows_and_starts_anew() -> None:

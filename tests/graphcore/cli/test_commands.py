@@ -119,6 +119,22 @@ def test_another_folder_of_plugins(place: Path, tmp_path: Path, capsys: Capture)
     assert say(capsys, "nodes", "--plugins", "nowhere")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--root", "nowhere"], "--root nowhere: there is no such folder"),
+        (["--device", "gpu"], "--device gpu: wanted is auto, cpu, cuda"),
+        (["--device", "cuda:99"], "--device cuda:99: it cannot be used here ("),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_runs(
+    arguments: list[str], words: str, counting: Path, capsys: Capture
+) -> None:
+    code, _, err = say(capsys, "explain", str(counting), *arguments)
+    assert code == 2
+    assert words in err
+
+
 def test_check_says_all_is_well(counting: Path, capsys: Capture) -> None:
     code, out, _ = say(capsys, "check", "counting.json", "--set", "steps=2")
     assert (code, out) == (0, "counting.json: no problems\n")

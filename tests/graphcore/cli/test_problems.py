@@ -97,7 +97,12 @@ def test_exit_codes(error: Exception, code: int, capsys: pytest.CaptureFixture[s
 
 def test_a_file_that_cannot_be_used_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     failure.report(PermissionError(13, "Permission denied", "/out"))
-    assert capsys.readouterr().err == "error: /out: Permission denied\n"
+    words = "error: /out: Permission denied; use a file or folder that you may read and write\n"
+    assert capsys.readouterr().err == words
+    full = StepgraphError("output `image` in out: No space left on device")
+    full.__cause__ = OSError(28, "No space left on device")
+    failure.report(full)
+    assert capsys.readouterr().err == f"error: {full}; free some space, then run it again\n"
 
 
 def test_a_refusal_inside_a_node_shows_no_frames() -> None:

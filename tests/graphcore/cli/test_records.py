@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graphcore.cli import main
 from graphcore.cli.eventlog import EventLog
+from graphcore.cli.failure import UsageError
 from graphcore.cli.trace import Trace, nesting
 from graphcore.errors import StepgraphError
 from graphcore.events import Event
@@ -95,7 +97,7 @@ def test_runs_follow_each_other_in_a_trace(tmp_path: Path) -> None:
 
 
 def test_a_trace_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UsageError, match=r"--trace .*t\.json: No such file or directory; name a file in a folder"):
         Trace(tmp_path / "none" / "t.json")
 
 
@@ -203,3 +205,11 @@ def test_a_value_without_a_stored_form_is_said_and_the_others_are_written(tmp_pa
     with pytest.raises(StepgraphError, match=r"output `f`: cannot be written.*; written: .*n\.json"):
         exports.write({"f": Cloud(object(), {}), "n": 1}, tmp_path, {}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["n.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full")
+def test_a_log_that_is_full_is_said_after_the_run(counting: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "counting.json", "--events", "/dev/full"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "outputs/sum.json\n"
+    assert "--events /dev/full: No space left on device; free some space" in said.err

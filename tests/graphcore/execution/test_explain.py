@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from graphcore import Engine, Workflow, node
+from graphcore import Engine, Workflow, content, node
 from graphcore.declare.node import NodeType, declared
 from graphcore.declare.registry import Registry
 from graphcore.errors import CheckFailed, StepgraphError
 from graphcore.execution import executor
-from graphcore.execution.explain import Explanation, static
+from graphcore.execution.dry_run import static
+from graphcore.execution.explain import Explanation
 from graphcore.plugins import digests
-from graphcore.values import content
 from tests.graphcore import arithmetic
 from tests.graphcore.arithmetic import CALLS, workflow
 

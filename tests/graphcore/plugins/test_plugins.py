@@ -174,10 +174,18 @@ def test_a_broken_plugin_is_its_own_affair(folder: Path, case: str) -> None:
     broken = state(found, "broken")
     assert reason in broken.error
     assert "\n" not in broken.error
-    assert broken.traceback.startswith("Traceback")
+    assert "importlib" not in broken.traceback, "how the engine came there says nothing to the author"
     assert broken.nodes == ()
     assert call(found, "fine/plus", 1) == 2
     assert not [name for name in sys.modules if name.startswith(f"{PLUGIN_PACKAGE}.broken")]
+
+
+def test_the_traceback_begins_with_the_plugins_own_line(folder: Path) -> None:
+    write(folder, {"p.py": "import json\njson.loads('{')\n"})
+    lines = state(Plugins([folder]), "p").traceback.splitlines()
+    assert lines[0].startswith("Traceback")
+    assert lines[1].strip() == f'File "{folder / "p.py"}", line 2, in <module>'
+    assert lines[-1].startswith("json.decoder.JSONDecodeError")
 
 
 def test_an_interrupt_is_not_swallowed(folder: Path) -> None:

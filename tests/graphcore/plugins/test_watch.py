@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -14,7 +16,7 @@ from watchdog.events import FileClosedNoWriteEvent, FileModifiedEvent, FileOpene
 from graphcore import StepgraphError
 from graphcore.plugins.watch import Watcher
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 """Seconds after which a call that has not come will not come."""
 
 Calls = Queue[set[Path]]
@@ -75,12 +77,18 @@ def test_changes_are_told(folder: Path, tmp_path: Path, watch: Watch, how: str) 
 
 def test_a_burst_is_one_call(folder: Path, watch: Watch) -> None:
     calls = watch(folder, debounce=1.0)
-    for number in range(30):
-        (folder / "a.py").write_text(str(number))
-        (folder / "b.py").write_text(str(number))
-    assert calls.get(timeout=PATIENCE) == {folder / "a.py", folder / "b.py"}
-    with pytest.raises(Empty):
-        calls.get(timeout=1.5)
+    for _ in range(20):
+        moments = [time.monotonic()]
+        for number in range(60):
+            (folder / "ab"[number % 2]).with_suffix(".py").write_text(str(number))
+            moments.append(time.monotonic())
+        told = [calls.get(timeout=PATIENCE)]
+        with suppress(Empty):
+            while True:
+                told.append(calls.get(timeout=1.5))
+        if max(after - before for before, after in pairwise(moments)) < 0.5:
+            break  # else the machine was too busy to write without a pause
+    assert told == [{folder / "a.py", folder / "b.py"}]
 
 
 def test_a_burst_without_an_end_is_told_all_the_same(folder: Path, watch: Watch) -> None:
@@ -189,25 +197,22 @@ def test_calls_do_not_overlap_and_nothing_is_lost(folder: Path) -> None:
         time.sleep(0.6)  # long enough for a second call to begin, were it allowed to
         go_on.set()
         assert told.get(timeout=PATIENCE) == {folder / "a.py"}
-        assert told.get(timeout=PATIENCE) == {folder / "b.py"}
+        while folder / "b.py" not in told.get(timeout=PATIENCE):
+            pass  # a.py once more: it was seen made, then written
 
 
 def test_an_error_is_reported_and_watching_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     calls: Calls = Queue()
 
-    def fails_once(changed: set[Path]) -> None:
+    def fails(changed: set[Path]) -> None:
         calls.put(changed)
-        if calls.qsize() == 1:
-            raise ValueError("a message of its own")
+        raise ValueError("a message of its own")
 
-    with Watcher([folder], fails_once, 0.05):
+    with Watcher([folder], fails, 0.05):
         for name in ("a.py", "b.py"):
-            before = calls.qsize()
             (folder / name).write_text("1")
-            deadline = time.monotonic() + PATIENCE
-            while calls.qsize() == before and time.monotonic() < deadline:
-                time.sleep(0.01)
-    assert [calls.get_nowait(), calls.get_nowait()] == [{folder / "a.py"}, {folder / "b.py"}]
+            while folder / name not in calls.get(timeout=PATIENCE):
+                pass
     said = capsys.readouterr().err
     assert "Traceback" in said
     assert "ValueError: a message of its own" in said

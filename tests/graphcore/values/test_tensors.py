@@ -6,6 +6,8 @@ import io
 import json
 import subprocess
 import sys
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,15 @@ def test_copies_from_a_gpu_are_complete() -> None:
     copies = tensors.to_host(named, tensors.marks(t for t in named.values()))
     assert all(same(copy, named[name].contiguous().cpu()) for name, copy in copies.items())
     assert tensors.restore(copies["a"], "cuda", None).is_cuda
+
+
+def test_while_another_thread_imports_torch_nothing_is_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module is in `sys.modules` before it has what it will hold: the cache's writer must not stumble over it."""
+    half = types.ModuleType("torch")
+    half.__spec__ = ModuleSpec("torch", None)
+    half.__spec__._initializing = True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", half)
+    assert not tensors.is_tensor(1)
+    assert not tensors.uses_gpu()
+    assert not tensors.is_out_of_memory(ValueError())
+    tensors.release_memory()

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.server import ticks
 from tests.server.http.house import Running, serve
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with serve(tmp_path_factory.mktemp("server") / "data") as running:
+    with serve(ticks.make(tmp_path_factory.mktemp("server") / "data").data) as running:
         yield running

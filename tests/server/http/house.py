@@ -39,7 +39,7 @@ def ask(
     sent = {"Content-Type": "application/json"} if data is not None else {}
     request = urllib.request.Request(url, data, {**sent, **(headers or {})}, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=120) as response:
+        with urllib.request.urlopen(request, timeout=300) as response:
             return Answer(response.status, dict(response.headers), response.read())
     except urllib.error.HTTPError as error:
         with error:
@@ -60,21 +60,26 @@ class Running:
         """One request, as `ask` makes it."""
         return ask(self.url + path, body, method=method, headers=headers)
 
-    def ready(self, seconds: float = 120) -> None:
+    def ready(self, seconds: float = 300) -> None:
         """Wait until a worker is ready."""
         self.until(lambda: self.ask("/api/v1/health").json["ready"] > 0, seconds)
 
-    def until(self, what: Any, seconds: float = 120) -> None:
+    def until(self, what: Any, seconds: float = 300) -> None:
         end = time.monotonic() + seconds
         while not what():
             assert time.monotonic() < end, "it took too long"
             time.sleep(0.05)
 
-    def ended(self, job: str, seconds: float = 180) -> Any:
+    def ended(self, job: str, seconds: float = 300) -> Any:
         """A job when it has ended."""
         path = f"/api/v1/jobs/{job}"
         self.until(lambda: self.ask(path).json["state"] in ("succeeded", "failed", "cancelled"), seconds)
         return self.ask(path).json
+
+    def idle(self, seconds: float = 300) -> None:
+        """Wait until no job waits or runs, those of other tests included: nobody writes files then."""
+        pages = [f"/api/v1/jobs?limit=1&state={state}" for state in ("queued", "running")]
+        self.until(lambda: not any(self.ask(page).json["jobs"] for page in pages), seconds)
 
 
 @contextmanager
@@ -97,7 +102,7 @@ def serve(data: Path, *arguments: str, ready: bool = True) -> Iterator[Running]:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:
-            process.wait(60)
+            process.wait(120)
         finally:
             process.kill()
             process.stdout.close()  # type: ignore[union-attr]

@@ -42,10 +42,10 @@ def listening(data: Path, *, token: str = "", **limits: Any) -> Iterator[str]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    started.wait(60)
+    started.wait(120)
     try:
         assert address, "the server did not start"
         yield address[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(60)
+        thread.join(120)

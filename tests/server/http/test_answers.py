@@ -41,8 +41,8 @@ def effect(value: int) -> int:
 '''
 
 
-def workflow(type_: str, input_: str, kind: str) -> str:
-    nodes = {"n": {"type": type_, "inputs": {input_: {"from": f"inputs.{input_}"}}}}
+def workflow(type_: str, input_: str, kind: str, **more: str) -> str:
+    nodes = {"n": {"type": type_, "inputs": {input_: {"from": f"inputs.{input_}"}}, **more}}
     inputs = {input_: {"type": kind}}
     return json.dumps({"stepgraph": 1, "inputs": inputs, "nodes": nodes, "outputs": {"out": {"from": "n"}}})
 
@@ -65,8 +65,10 @@ def test_answers_are_those_of_a_run(tmp_path: Path) -> None:
         "twice": ("own/twice", "value", "integer"),
         "read": ("own/read", "file", "path"),
         "effect": ("own/effect", "value", "integer"),
+        "inner": ("own/twice", "value", "integer"),
     }.items():
         (folders.workflows / f"{name}.json").write_text(workflow(*arguments))
+    (folders.workflows / "outer.json").write_text(workflow("workflow", "value", "integer", path="inner.json"))
     with serve(folders.data) as server:
         first, value = run(server, "twice", {"value": 4})
         assert value == 8
@@ -89,6 +91,21 @@ def test_answers_are_those_of_a_run(tmp_path: Path) -> None:
         again, value = run(server, "read", {"file": str(number)})
         assert again != read
         assert value == 6
+        assert run(server, "read", {"file": str(number)}) == (again, 6)
+        number.write_text("none")
+        for _ in range(2):  # a look that found a change is not the last one
+            failed = server.ask("/api/v1/workflows/read/run", {"inputs": {"file": str(number)}})
+            assert failed.status == 422
+            assert "none" in failed.json["detail"]
+        number.write_text("6")
+        assert run(server, "read", {"file": str(number)}) == (again, 6)
+
+        outer, value = run(server, "outer", {"value": 4})
+        assert value == 8
+        assert run(server, "outer", {"value": 4}) == (outer, 8)
+        (folders.workflows / "inner.json").write_text(workflow("own/effect", "value", "integer"))
+        assert run(server, "outer", {"value": 4})[1] == 4
+        (folders.workflows / "inner.json").write_text(workflow("own/twice", "value", "integer"))
 
         made = server.ask(first).json["result"]["out"]["files"][0]["id"]
         (file,) = folders.files.glob(f"{made}.*")
@@ -97,9 +114,17 @@ def test_answers_are_those_of_a_run(tmp_path: Path) -> None:
         assert value == 8
 
         time.sleep(2.1)  # from here on the server trusts the times of the files
-        location, _ = run(server, "twice", {"value": 4})
-        assert run(server, "twice", {"value": 4})[0] == location
+        for name in ("twice", "outer"):
+            location, _ = run(server, name, {"value": 4})
+            assert run(server, name, {"value": 4}) == (location, 8)
+        (folders.workflows / "inner.json").write_text(workflow("own/effect", "value", "integer"))
+        assert run(server, "outer", {"value": 4})[1] == 4
+        number.write_text("7")
+        assert run(server, "read", {"file": str(number)})[1] == 7
         plugin.write_text(PLUGIN.replace("FACTOR = 2", "FACTOR = 3"))
         assert run(server, "twice", {"value": 4})[1] == 12
+        location, _ = run(server, "twice", {"value": 4})
+        (folders.workflows / "twice.json").write_text(workflow("own/twice", "value", "integer") + "\n")
+        assert run(server, "twice", {"value": 4})[0] != location  # files tell the workflow that they were made by
         (folders.workflows / "twice.json").write_text(workflow("own/effect", "value", "integer"))
         assert run(server, "twice", {"value": 4})[1] == 4

@@ -19,7 +19,7 @@ from tests.server.http.house import Running
 
 @pytest.fixture(scope="module")
 def client(server: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none needed", max_retries=0, timeout=120) as made:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none needed", max_retries=0, timeout=300) as made:
         yield made
 
 
@@ -91,7 +91,7 @@ def test_which_steps_are_shown(total: int, most: int, chosen: list[int]) -> None
 
 
 def test_a_client_that_leaves_ends_its_job(server: Running) -> None:
-    asked = {"prompt": "a dog", "stream": True, "partial_images": 1, "steps": 900, "seed": 12}
+    asked = {"prompt": "a dog", "stream": True, "partial_images": 1, "size": "128x128", "steps": 900, "seed": 12}
     request = urllib.request.Request(
         f"{server.url}/v1/images/generations", json.dumps(asked).encode(), {"Content-Type": "application/json"}
     )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from tests.server import ticks
 from tests.server.http.house import serve
-from tests.server.test_faults import WORKFLOW, make
 
-LONG: dict[str, Any] = json.loads(json.dumps(WORKFLOW))
-LONG["nodes"]["loop"]["times"] = 30
+LONG = ticks.workflow(40, 1.0)
 
 
 def test_progress_and_seconds_left(tmp_path: Path) -> None:
-    folders = make(tmp_path / "data")
+    folders = ticks.make(tmp_path / "data")
+    ticks.hurry(folders.data)
     with serve(folders.data) as server:
 
         def ask(seed: int) -> Any:
@@ -25,6 +24,7 @@ def test_progress_and_seconds_left(tmp_path: Path) -> None:
         assert (first["progress"], first["seconds_left"]) == (None, None)
         done = server.ended(first["id"])
         assert (done["state"], done["progress"], done["seconds_left"]) == ("succeeded", None, None)
+        (folders.data / "hurry").unlink()
         second, third = ask(2)["id"], ask(3)["id"]
         seen: list[Any] = []
 

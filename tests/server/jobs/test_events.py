@@ -75,7 +75,7 @@ def test_two_processes_number_without_a_clash(tmp_path: Path) -> None:
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(300)
         assert writer.exitcode == 0
     found = log.read("shared")
     assert [event.number for event in found] == list(range(1, 161))

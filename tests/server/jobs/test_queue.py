@@ -389,7 +389,7 @@ def test_killed_workers_lose_nothing_and_end_nothing_twice(tmp_path: Path) -> No
     for kill_after in (0, 3, 7):
         worker = context.Process(target=_work, args=(path, kill_after))
         worker.start()
-        worker.join(60)
+        worker.join(300)
         assert worker.exitcode == -signal.SIGKILL
         assert len(queue.expire([str(worker.pid)])) == 1
     _work(path, kill_after=1000)

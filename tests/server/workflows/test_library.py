@@ -67,7 +67,8 @@ def test_an_own_file_covers_a_shipped_one_that_was_read(library: Library, tmp_pa
     assert title(library, "txt2img") == "mine"
 
 
-def test_a_file_that_changed_just_now_is_read_each_time(tmp_path: Path) -> None:
+def test_a_file_that_changed_just_now_is_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stamp, "RECENT_SECONDS", 3600.0)
     library = Library(WorkflowStore(tmp_path))
     (tmp_path / "sub.json").write_text(json.dumps(SUB))
     assert library.find("sub")[0] is not library.find("sub")[0]

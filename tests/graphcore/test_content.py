@@ -13,9 +13,9 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from graphcore import content
 from graphcore.errors import StepgraphError
 from graphcore.home import home
-from graphcore.values import content
 
 
 @pytest.fixture(autouse=True)

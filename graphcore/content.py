@@ -17,7 +17,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from graphcore.cache import database
+from graphcore import database
 from graphcore.errors import StepgraphError
 from graphcore.home import home
 

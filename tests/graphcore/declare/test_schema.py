@@ -19,7 +19,7 @@ from graphcore import node
 from graphcore.declare import docstring
 from graphcore.declare.node import declared
 from graphcore.declare.registry import Registry
-from graphcore.files.schema import workflow_schema
+from graphcore.declare.schema import workflow_schema
 from graphcore.plugins.loader import Plugins
 from tests.graphcore.check.test_checker import CASES, whole, with_
 from tests.graphcore.check.test_checker_total import VALUES, places
