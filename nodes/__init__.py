@@ -15,6 +15,7 @@ from nodes.conditioning.fmri import encode_fmri, load_fmri, normalise_fmri
 from nodes.conditioning.image_embedding import encode_image_embedding, image_vector
 from nodes.conditioning.low_resolution import encode_low_resolution
 from nodes.conditioning.masked_image import add_concat, encode_masked_image, inpaint_mode
+from nodes.conditioning.noise_augmentation import noise_low_resolution
 from nodes.conditioning.semantic_map import encode_semantic_map, load_label_map, resize_label_map
 from nodes.conditioning.sizes import add_sizes
 from nodes.conditioning.store import load_conditioning, save_conditioning

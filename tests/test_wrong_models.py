@@ -445,6 +445,31 @@ MATRIX = [
         nodes={"nothing": node("empty_conditioning")}, links=prompted("nothing"),
     ),
     Wrong(
+        "a schedule that begins with noise alone for a model of epsilon",
+        ("a model that predicts v or the sample", "one that predicts epsilon", "`rescale_betas_zero_snr`"),
+        inputs={"model": "random:sd21_zero_snr"}, links={"model.prediction_type": "epsilon"},
+    ),
+    Wrong(
+        "a text-to-image model in the place of the x4 upscaler",
+        ("a scheduler that noises small pictures", "such as the Stable Diffusion x4 upscaler"),
+        base="upscale", inputs={"model": "random:sd21"},
+    ),
+    Wrong(
+        "the x4 upscaler in the place of a text-to-image model",
+        ("a conditioning with `vector`", "its noise level"),
+        inputs={"model": "random:sd_x4_upscaler"},
+    ),
+    Wrong(
+        "the x4 upscaler without its picture",
+        ("latents (batch, 7,", "3 channels more", "the small picture"),
+        base="upscale", inputs={"model": "random:sd_x4_upscaler"}, links=prompted("level"),
+    ),
+    Wrong(
+        "more noise than the x4 upscaler was trained with",
+        ("at most 350", "got 400"),
+        base="upscale", inputs={"model": "random:sd_x4_upscaler"}, links={"noised.noise_level": 400},
+    ),
+    Wrong(
         "a conditioning that another model saved",
         ("a context (batch, tokens, 32)", "trained together"),
         base="conditioning_switch", inputs={"encoder": "saved"},

@@ -33,6 +33,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "sd2_inpaint": Family("Stable Diffusion 2 inpainting", corrects_scheduler=True),
         "sd": Family("a model like Stable Diffusion", corrects_scheduler=True),
         "sd_inpaint": Family("a model like Stable Diffusion inpainting", corrects_scheduler=True),
+        "sd_x4_upscaler": Family("Stable Diffusion x4 upscaler", latent_scaling=0.08333),
         "sdxl": Family("Stable Diffusion XL"),
         "sdxl_inpaint": Family("Stable Diffusion XL inpainting"),
         "sdxl_refiner": Family("Stable Diffusion XL refiner"),
@@ -71,6 +72,8 @@ def recognise(parts: Mapping[str, Part]) -> str:
         return "ldm_fmri" if parts["encoder"].class_name == "FmriEncoder" else "ldm_class"
     if "text_encoder" in parts and parts["text_encoder"].class_name == "LDMBertModel":
         return "ldm_text2img"
+    if "low_res_scheduler" in parts:
+        return "sd_x4_upscaler"
     base = WIDTHS.get(_width(unet), "sd")
     return f"{base}_inpaint" if unet.get("in_channels") == 2 * _latent_channels(parts) + 1 else base
 

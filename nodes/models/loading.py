@@ -33,6 +33,8 @@ Attention = Literal["sdpa", "eager", "sliced", "flex", "flash", "sage", "xformer
 Offload = Literal["none", "cpu", "disk"]
 Prediction = Literal["auto", "epsilon", "v_prediction", "sample"]
 
+UPSCALER = "a `low_res_scheduler`, such as the Stable Diffusion x4 upscaler"
+
 PIXEL_SPACE = "PixelSpace"
 """Class name of the handle that stands where a model has no autoencoder, as it works on pixels."""
 
@@ -46,6 +48,7 @@ class LoadedModel(NamedTuple):
     tokenizer: TokenizerModel
     encoder: EncoderModel
     scheduler: SchedulerConfig
+    low_res_scheduler: SchedulerConfig
     latent_space: LatentSpace
 
 
@@ -106,17 +109,19 @@ def load_model(
     """The parts of a model; weights are loaded by the nodes that need them, once per process.
 
     Args:
-        path: A folder in the diffusers layout or a single-file checkpoint of Stable Diffusion 1, 2 or XL, both relative
-            to the workflow file or the current folder; `owner/name` or `owner/name@revision` for a model of the
-            Hugging Face hub, fetched once into its cache; `builtin:emoji` for the small model that Stepgraph brings
-            along; or `random:sd15` and the like for a tiny model with random weights. Weights must be .safetensors.
+        path: A folder in the diffusers layout or a single-file checkpoint of Stable Diffusion 1, 2, XL or the x4
+            upscaler, both relative to the workflow file or the current folder; `owner/name` or `owner/name@revision`
+            for a model of the Hugging Face hub, fetched once into its cache; `builtin:emoji` for the small model that
+            Stepgraph brings along; or `random:sd15` and the like for a tiny model with random weights. Weights must
+            be .safetensors.
         dtype: Floating-point type of this model; `auto` is that of the run.
         attention: How attention is computed: `sdpa` by torch's fused kernels, `eager` plainly, `sliced` head by head
             with little memory; the others need their packages and a GPU.
         compile: Compile the modules by `torch.compile` at their first call: minutes once, then faster steps.
         channels_last: Keep the weights of convolutions in the layout that tensor cores prefer.
         offload: Where a part goes that is not needed now: `none` keeps it where it is as long as there is room, `cpu`
-            moves it to memory, `disk` forgets it and reads it again.
+            moves it to memory, `disk` forgets it and reads it again. What a loop needs in turn (UNet and ControlNet)
+            stays from its second step on, as far as the budget holds it.
         prediction_type: What the UNet predicts. `auto`: what its configuration says; for a single-file Stable
             Diffusion 2, v, unless it is known for the one that predicts noise. Pictures that stay noise or turn out
             brown are a sign of the wrong one.
@@ -218,7 +223,7 @@ def _model(parts: Mapping[str, Part] | None, way: _Way) -> LoadedModel:
     def handle(kind: type[H], name: str, what: str, **more: Any) -> H:
         if name in parts:
             return way.handle(kind, parts[name], family, **more)
-        absent = canonical({"family": FAMILIES[family].title, "what": what})
+        absent = canonical({"family": FAMILIES[family].title, "instead": f"use a model with {what}"})
         return kind("", "", absent, f"no {name}", runtime().device, runtime().dtype, family)
 
     text_encoders = [name for name in ("text_encoder", "text_encoder_2") if name in parts] or ["text_encoder"]
@@ -234,6 +239,7 @@ def _model(parts: Mapping[str, Part] | None, way: _Way) -> LoadedModel:
         tokenizer=_pair(tokenizers),
         encoder=handle(EncoderModel, "encoder", "an encoder of its own"),
         scheduler=handle(SchedulerConfig, "scheduler", "a scheduler"),
+        low_res_scheduler=handle(SchedulerConfig, "low_res_scheduler", UPSCALER),
         latent_space=latent_spaces.of_model(parts, family),
     )
 

@@ -137,6 +137,12 @@ def _sd21_base() -> Parts:
     return {**_sd21(), "scheduler": scheduler(prediction_type="epsilon")}
 
 
+def _sd21_zero_snr() -> Parts:
+    """A schedule whose first timestep is noise alone (arXiv:2305.08891), as fine-tuned models of v have it."""
+    zero: dict[str, Any] = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    return {**_sd21(), "scheduler": scheduler(prediction_type="v_prediction", **zero)}
+
+
 def _sd15_inpaint() -> Parts:
     return {**_sd15(), "unet": unet(in_channels=9)}
 
@@ -218,6 +224,19 @@ def _ldm_super_resolution() -> Parts:
     return {"unet": plain_unet(in_channels=6), "vae": vq_vae(), "scheduler": _ldm_scheduler(0.0155)}
 
 
+def _sd_x4_upscaler() -> Parts:
+    """The noise level comes as a class; attention to the picture itself only in the lower half, as in the true one."""
+    three = {"block_out_channels": [8] * 3, "down_block_types": ["DownEncoderBlock2D"] * 3}
+    betas: dict[str, Any] = {"beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "scaled_linear"}
+    attention = {"cross_attention_dim": 40, "use_linear_projection": True, "only_cross_attention": [True, False]}
+    return {
+        **_sd21(), "unet": unet(in_channels=7, num_class_embeds=1000, **attention),
+        "vae": vae(**three, up_block_types=["UpDecoderBlock2D"] * 3, sample_size=64, scaling_factor=0.08333),
+        "scheduler": scheduler(**betas, prediction_type="v_prediction"),
+        "low_res_scheduler": ("DDPMScheduler", {**betas, "num_train_timesteps": 1000}),
+    }  # fmt: skip
+
+
 def _ldm() -> Parts:
     return {"unet": plain_unet(), "vae": vq_vae(), "scheduler": _ldm_scheduler(0.0195)}
 
@@ -248,6 +267,7 @@ MODELS: Mapping[str, Callable[[], Parts]] = {
     "sd15": _sd15,
     "sd21": _sd21,
     "sd21_base": _sd21_base,
+    "sd21_zero_snr": _sd21_zero_snr,
     "sd15_inpaint": _sd15_inpaint,
     "sdxl": _sdxl,
     "sdxl_inpaint": _sdxl_inpaint,
@@ -257,6 +277,7 @@ MODELS: Mapping[str, Callable[[], Parts]] = {
     "fmri": _fmri,
     "ldm_semantic": _ldm_semantic,
     "ldm_super_resolution": _ldm_super_resolution,
+    "sd_x4_upscaler": _sd_x4_upscaler,
     "ldm": _ldm,
     "ddpm": _ddpm,
     "improved_ddpm": _improved_ddpm,

@@ -163,7 +163,8 @@ def _check_vector(config: Config, conditioning: Conditioning) -> None:
     elif takes_class(config) and vector is None:
         raise InputError(
             "conditioning", expected=f"a conditioning with `vector` ({_class_vector(config)})", got="one without",
-            fix="this UNet is class-conditional; use an encoder node that gives the class as a vector",
+            fix="this UNet is class-conditional (the class of an x4 upscaler is its noise level); `class_vector` "
+            "gives a class as a vector",
         )  # fmt: skip
     elif vector is not None and not takes_class(config):
         raise InputError(

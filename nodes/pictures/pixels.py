@@ -106,9 +106,10 @@ def to_pictures(pixels: Tensor) -> list[Image.Image]:
     return [Image.fromarray(picture) for picture in (values * 255).round().astype(np.uint8)]
 
 
-def resize(pixels: Tensor, width: int, height: int) -> Tensor:
-    """Lanczos resampling of 256-level pictures, as `VaeImageProcessor.resize` of diffusers does."""
-    return from_pictures([picture.resize((width, height), Image.Resampling.LANCZOS) for picture in to_pictures(pixels)])
+def resize(pixels: Tensor, width: int, height: int, resample: str = "lanczos") -> Tensor:
+    """Resampling of 256-level pictures, as `VaeImageProcessor.resize` of diffusers does."""
+    kind = Image.Resampling[resample.upper()]
+    return from_pictures([picture.resize((width, height), kind) for picture in to_pictures(pixels)])
 
 
 def load_grey(path: Path) -> Tensor:

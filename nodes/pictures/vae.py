@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from graphcore import InputError, TensorSpec, node
+from graphcore import InputError, TensorSpec, node, note, runtime
 from nodes.models.handles import config_of
 from nodes.pictures import autoencoder
 from nodes.pictures.images import preview
@@ -46,11 +46,30 @@ def vae_decode(vae: VaeModel, latents: Latents, tiled: bool = False) -> Image:
         tiled: Decode in overlapping tiles, one image at a time: large pictures then need little memory, and their
             colours may shift a little. Where memory runs out without it, it is done all the same, and a note says so.
 
+    Returns:
+        Pictures, (batch, 3, height, width). What is NaN in them is black in a file; a note says so, and why.
+
     Raises:
         InputError: the latents are those of another model.
     """
     check_latents(vae, latents)
-    return Image(autoencoder.decode(vae, latents.samples, tiled=tiled))
+    pixels = autoencoder.decode(vae, latents.samples, tiled=tiled)
+    if runtime().pretended is None and bool(pixels.isnan().any()):
+        note(_no_numbers(vae, latents))
+    return Image(pixels)
+
+
+def _no_numbers(vae: VaeModel, latents: Latents) -> str:
+    """Whose fault it is that a picture has pixels that are no numbers."""
+    if bool(latents.samples.isfinite().all()):
+        return (
+            f"the picture has pixels that are no numbers (black): the autoencoder left the range of "
+            f"{autoencoder.precision(vae)}, or its weights are damaged; `load_vae` with `dtype` float32 may help"
+        )
+    return (
+        "the picture has pixels that are no numbers (black), as the latents are not finite: the model left the range "
+        "of its `dtype`, or its weights are damaged; `load_model` with `dtype` float32 may help"
+    )
 
 
 def infer_encode(

@@ -174,7 +174,8 @@ def classifier_guidance(noise_pred: NoisePred, gradient: Gradient, solver: Solve
         timestep: The next one of the solver.
 
     Raises:
-        InputError: shapes differ, the solver is at another timestep, or is one that preconditions the model.
+        InputError: shapes differ, the solver is at another timestep, or is one that preconditions the model; nothing of
+            the picture is left at this timestep (abar = 0), so that no gradient can be turned into v or a sample.
 
     Source: arXiv:2105.05233, sec. 4.2.
     """
@@ -184,9 +185,19 @@ def classifier_guidance(noise_pred: NoisePred, gradient: Gradient, solver: Solve
     schedule.check_ready(solver, timestep)
     schedule.same_shape("gradient", gradient.samples, "prediction", noise_pred.sample)
     signal, noise = levels.level(solver).preserving
+    if signal == 0 and noise_pred.prediction_type != "epsilon":
+        raise _noise_alone(noise_pred.prediction_type)
     factors = {"epsilon": -noise, "v_prediction": -noise / signal, "sample": noise**2 / signal}
     sample = noise_pred.sample + factors[noise_pred.prediction_type] * gradient.samples.to(noise_pred.sample.device)
     return NoisePred(sample, noise_pred.prediction_type, noise_pred.variance)
+
+
+def _noise_alone(prediction_type: str) -> InputError:
+    return InputError(
+        "timestep", expected="one at which something of the picture is left (abar > 0)",
+        got=f"the first of a schedule with zero terminal SNR, where a {prediction_type} would move without bound",
+        fix="begin the guidance one step later: choose by `guidance_mode` with `start` above 0, in a `switch`",
+    )  # fmt: skip
 
 
 def _check_solver(solver: Solver) -> None:

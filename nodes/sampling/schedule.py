@@ -39,7 +39,12 @@ def _choose(scheduler: SchedulerConfig, name: str) -> Choice:
     """The class that a name stands for, given the model's own scheduler."""
     if scheduler.class_name not in schedulers.CLASSES:
         known = ", ".join(sorted(schedulers.CLASSES))
-        raise InputError("scheduler", expected=f"one of {known}", got=scheduler.class_name, fix="use another model")
+        raise InputError(
+            "scheduler",
+            expected=f"one of {known}",
+            got=scheduler.class_name,
+            fix="name one of these in the model's model_index.json, or use another model",
+        )
     return schedulers.chosen(name, scheduler.class_name, pixels=scheduler.family == families.PIXELS)
 
 
@@ -73,7 +78,16 @@ def _refuse(scheduler: str, config: Mapping[str, Any], steps: int, first: int) -
                 got=f"a strength that leaves out {first} steps",
                 fix="use name `pndm`",
             )
-    prediction = config.get("prediction_type")
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction == "epsilon" and not first and schedulers.begins_with_noise_alone(scheduler, config):
+        raise InputError(
+            "scheduler",
+            expected="a model that predicts v or the sample, as the schedule begins where nothing of the picture is "
+            "left (`rescale_betas_zero_snr`)",
+            got="one that predicts epsilon",
+            fix="write false for `rescale_betas_zero_snr` in its scheduler_config.json, or set `prediction_type` of "
+            "`load_model` to v_prediction if it was trained so",
+        )
     if prediction == "sample" and scheduler in schedulers.WITHOUT_SAMPLE_PREDICTION:
         raise InputError(
             "name",

@@ -95,6 +95,9 @@ WITHOUT_SAMPLE_PREDICTION = frozenset(
 WITHOUT_ADD_NOISE = frozenset({IPNDM})
 """Schedulers that cannot start from a picture."""
 
+_DIVIDE_BY_SIGNAL = frozenset({"DDIMScheduler", "DDPMScheduler", "LCMScheduler", "TCDScheduler"})
+"""Schedulers whose abar is exactly 0 with `rescale_betas_zero_snr`; the others keep a trace of the picture, 2^-24."""
+
 _TWO_CALLS = frozenset(
     {"HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler", "KDPM2DiscreteScheduler", SDE}
 )  # fmt: skip
@@ -141,6 +144,14 @@ def draws(scheduler: str, config: Mapping[str, Any], eta: float) -> bool:
 def learned_variance(scheduler: str, config: Mapping[str, Any]) -> bool:
     """Whether steps need the variance that the model says (improved DDPM, arXiv:2102.09672)."""
     return scheduler == "DDPMScheduler" and str(config.get("variance_type")).startswith("learned")
+
+
+def begins_with_noise_alone(scheduler: str, config: Mapping[str, Any]) -> bool:
+    """Whether nothing of the picture is left at the first timestep, abar = 0 (zero terminal SNR, arXiv:2305.08891): an
+    epsilon says nothing about the picture there.
+    """
+    last = scheduler in _OWN_SPACING or config.get("timestep_spacing") in ("trailing", "linspace")
+    return scheduler in _DIVIDE_BY_SIGNAL and last and bool(config.get("rescale_betas_zero_snr"))
 
 
 def runge_kutta(scheduler: str, config: Mapping[str, Any]) -> bool:

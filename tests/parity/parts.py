@@ -16,7 +16,10 @@ from nodes.types import ModelHandle
 def parts(path: str) -> dict[str, Any]:
     """The parts of `random:sd15` (say) as diffusers and transformers objects, by their names in a pipeline."""
     loaded = loading.load_model(path)
-    found: dict[str, Any] = {"scheduler": _scheduler(loaded.scheduler)}
+    found: dict[str, Any] = {
+        name: _scheduler(handle)
+        for name in ("scheduler", "low_res_scheduler") if (handle := getattr(loaded, name)).class_name
+    }  # fmt: skip
     handles = {"unet": loaded.unet, "vae": loaded.vae, "encoder": loaded.encoder}
     handles |= _numbered("text_encoder", loaded.text_encoder)
     with ExitStack() as opened:

@@ -22,8 +22,7 @@ REFUSED = ("ipndm",)
 """It has no `add_noise`."""
 
 
-@pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(("prediction_type", "guidance_scale"), [("epsilon", 1.0), ("v_prediction", 7.5)])
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED])
 def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, model, picture, name, prediction_type, guidance_scale):
     pipeline, folder = model(prediction_type)

@@ -25,33 +25,24 @@ def test_the_oracle_knows_every_scheduler():
     assert set(oracle.SCHEDULERS) == set(NAMES)
 
 
-@pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(("prediction_type", "guidance_scale"), [("epsilon", 1.0), ("v_prediction", 7.5)])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_scheduler_equals_the_pipeline_bit_for_bit(engine, model, name, prediction_type, guidance_scale):
+def test_every_scheduler_equals_the_pipeline_at_every_step(engine, model, name, prediction_type, guidance_scale):
+    """That every scheduler does so with guidance of an epsilon, rows of the parity table say (`rows/text.py`)."""
     pipeline, folder = model(prediction_type)
     expected = oracle.txt2img(
         pipeline, "a red apple", name=name, seeds=[3], num_inference_steps=STEPS, guidance_scale=guidance_scale
     )
     found = engine.run(
-        workflow("txt2img"), model=folder, prompt="a red apple", seed=3, steps=STEPS, scheduler=name,
+        with_steps("txt2img"), model=folder, prompt="a red apple", seed=3, steps=STEPS, scheduler=name,
         guidance_scale=guidance_scale,
     )  # fmt: skip
     assert torch.isfinite(expected.pixels).all()
-    assert torch.equal(found.latents.samples, expected.steps[-1])
-    assert torch.equal(found.image.pixels, expected.pixels)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_step_equals_the_pipelines_callback(engine, model, name):
-    pipeline, folder = model()
-    expected = oracle.txt2img(pipeline, "the cat", name=name, seeds=[4], num_inference_steps=STEPS, guidance_scale=4.0)
-    found = engine.run(
-        with_steps("txt2img"), model=folder, prompt="the cat", seed=4, steps=STEPS, scheduler=name, guidance_scale=4.0
-    )
     assert len(found.steps) == len(expected.steps) >= STEPS
     for step, latents in zip(found.steps, expected.steps, strict=True):
         assert torch.equal(step.samples, latents)
+    assert torch.equal(found.latents.samples, expected.steps[-1])
+    assert torch.equal(found.image.pixels, expected.pixels)
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 7.5])
@@ -74,8 +65,8 @@ def test_a_batch_equals_the_pipeline_with_a_list_of_generators(engine, model, na
 def test_an_image_of_a_batch_is_the_image_made_alone(engine, model, name):
     folder = model()[1]
     settings = {"model": folder, "prompt": "a cat", "steps": STEPS, "scheduler": name, "guidance_scale": 3.0}
-    batch = engine.run(workflow("txt2img"), **settings, seed=20, batch_size=3).latents.samples
-    alone = [engine.run(workflow("txt2img"), **settings, seed=20 + k).latents.samples for k in range(3)]
+    batch = engine.run(workflow("txt2img"), **settings, seed=20, batch_size=2).latents.samples
+    alone = [engine.run(workflow("txt2img"), **settings, seed=20 + k).latents.samples for k in range(2)]
     difference = (batch - torch.cat(alone)).abs().max() / batch.abs().max()
     assert difference < ROW_TOLERANCE
     assert (alone[0] - alone[1]).abs().max() / batch.abs().max() > 0.1, "other seeds make other images"
@@ -156,13 +147,12 @@ def test_chunks_and_weights_equal_the_pipeline_given_the_embeddings(engine, mode
     assert (found - cut).abs().max() > 0.01
 
 
-@pytest.mark.parametrize(("name", "steps"), [("default", 20), ("dpmpp_2m_karras", 4), ("euler_ancestral", 4)])
-def test_the_embedded_model(engine, emoji, name, steps):
-    """With the workflow's own defaults for all else, as a newcomer runs it."""
+def test_the_embedded_model(engine, emoji):
+    """With the workflow's own defaults, as a newcomer runs it."""
     shipped = workflow("txt2img")
     scale = shipped.inputs["guidance_scale"].default
-    expected = oracle.txt2img(emoji, "a frog", name=name, seeds=[8], num_inference_steps=steps, guidance_scale=scale)
-    found = engine.run(shipped, prompt="a frog", seed=8, steps=steps, scheduler=name)
+    expected = oracle.txt2img(emoji, "a frog", seeds=[8], num_inference_steps=20, guidance_scale=scale)
+    found = engine.run(shipped, prompt="a frog", seed=8)
     assert torch.equal(found.image.pixels, expected.pixels)
 
 

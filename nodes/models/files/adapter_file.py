@@ -121,7 +121,8 @@ def _file(path: str, what: str) -> Path:
             )  # fmt: skip
         file = runtime().readable(found[0])
     if not file.is_file():
-        raise InputError("path", expected=f"{what}, a .safetensors file", got=f"{path!r}, which does not exist")
+        got = f"{path!r}, which does not exist"
+        raise InputError("path", expected=f"{what}, a .safetensors file", got=got, fix="check the path")
     if file.suffix != ".safetensors":
         raise InputError("path", expected=f"{what}, a .safetensors file", got=repr(path), fix=_help(file))
     return file

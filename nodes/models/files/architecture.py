@@ -1,7 +1,8 @@
 """The configuration of a model part, read off the shapes of its tensors, which have the names of CompVis' LDM code.
 
 What no shape tells is what the published models have in common: 8 heads where attention is projected by convolutions
-(Stable Diffusion 1), 64 channels a head where it is projected by linear layers (Stable Diffusion 2, XL) and in CLIP.
+(Stable Diffusion 1) or there is a table of classes (the x4 upscaler), 64 channels a head where it is projected by
+linear layers (Stable Diffusion 2, XL) and in CLIP.
 Names are given without the prefix that they have in a checkpoint of a whole model.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 Shapes = Mapping[str, Sequence[int]]
 """Name of each tensor: its sides."""
 
+CLASSES = "label_emb.weight"
 HEADS = 8
 HEAD_CHANNELS = 64
 SIZE_EMBEDDING = 256
@@ -123,9 +125,21 @@ def _half(shapes: Shapes) -> dict[str, Any]:
         "layers_per_block": levels[0].layers, "cross_attention_dim": width,
         "down_block_types": ["CrossAttnDownBlock2D" if level.depth else "DownBlock2D" for level in levels],
         "transformer_layers_per_block": depths if set(depths) != {1} else 1, "use_linear_projection": linear,
-        "attention_head_dim": [count // HEAD_CHANNELS for count in channels] if linear else HEADS,
-        **_vector(shapes),
+        "attention_head_dim": [n // HEAD_CHANNELS for n in channels] if linear and CLASSES not in shapes else HEADS,
+        **_vector(shapes), **_without_itself(shapes, levels),
     }  # fmt: skip
+
+
+def _without_itself(shapes: Shapes, levels: Sequence[_Level]) -> dict[str, Any]:
+    """Levels whose first attention attends to the context instead of to the picture, as in the x4 upscaler: its keys
+    are made of tokens, which show where they are not as wide as the picture's channels.
+    """
+    only = []
+    for number, level in enumerate(levels):
+        first = 1 + sum(other.layers + 1 for other in levels[:number])
+        keys = shapes.get(f"input_blocks.{first}.1.transformer_blocks.0.attn1.to_k.weight")
+        only.append(keys is not None and keys[1] != level.channels)
+    return {"only_cross_attention": only} if any(only) else {}
 
 
 def _levels(shapes: Shapes) -> list[_Level]:
@@ -148,8 +162,8 @@ def _depth(shapes: Shapes, attention: str) -> int:
 
 def _vector(shapes: Shapes) -> dict[str, Any]:
     """What is added to the time embedding: SDXL's pooled text, sizes and crops; a class; a projected vector."""
-    if "label_emb.weight" in shapes:
-        return {"num_class_embeds": shapes["label_emb.weight"][0]}
+    if CLASSES in shapes:
+        return {"num_class_embeds": shapes[CLASSES][0]}
     if "label_emb.0.0.weight" not in shapes:
         return {}
     width = {"projection_class_embeddings_input_dim": shapes["label_emb.0.0.weight"][1]}

@@ -95,6 +95,7 @@ PARTS: Mapping[str, PartKind] = {
     ),
     "adapter": PartKind(("T2IAdapter",), weights="diffusion_pytorch_model"),
     "scheduler": PartKind((), config="scheduler_config.json"),
+    "low_res_scheduler": PartKind(("DDPMScheduler",), config="scheduler_config.json"),
     "classifier": PartKind(
         ("NoisyClassifier",), weights="diffusion_pytorch_model", sizes=(("conv_in.weight", 1, "in_channels"),)
     ),
@@ -111,6 +112,7 @@ NEEDED = ("unet", "scheduler")
 INDEX_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "force_zeros_for_empty_prompt": ("text_encoder", "text_encoder_2"),
     "requires_aesthetics_score": ("unet",),
+    "max_noise_level": ("low_res_scheduler",),
 }
 """Settings of a pipeline (in `model_index.json`), and the part to whose configuration they are added: the first."""
 
@@ -118,7 +120,7 @@ TOKEN_FILES = (
     "tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
 CLOSED_VOCABULARY = ("vocabulary.txt", "words.txt")
-UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
+UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder", "watermarker")
 """Parts that no node asks the model for; an `image_encoder` is loaded by the node that needs it."""
 
 

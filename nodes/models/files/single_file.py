@@ -26,23 +26,32 @@ OPEN_CLIP = ("cond_stage_model.model.", "conditioner.embedders.1.model.", "condi
 XL = "conditioner.embedders."
 CONTROL = ("control_model.", "")
 FORMAT = "single_file"
+UPSCALER = "sd_x4_upscaler"
 
 BETAS: Mapping[str, Any] = {
     "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
 }  # fmt: skip
+UPSCALER_BETAS: Mapping[str, Any] = {**BETAS, "beta_start": 0.0001, "beta_end": 0.02}
 SD = {**BETAS, "set_alpha_to_one": False, "steps_offset": 1}
 SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "sd1": ("PNDMScheduler", {**SD, "skip_prk_steps": True}),
     "sd2": ("DDIMScheduler", {**SD, "clip_sample": False}),
+    UPSCALER: ("DDIMScheduler", {**SD, **UPSCALER_BETAS, "clip_sample": False}),
     "sdxl": ("EulerDiscreteScheduler", {**BETAS, "timestep_spacing": "leading", "steps_offset": 1}),
 }
 """The schedulers that the published models come with in diffusers."""
+
+VAES: Mapping[str, Mapping[str, Any]] = {
+    "sdxl": {"scaling_factor": 0.13025, "sample_size": 1024, "force_upcast": True},
+    UPSCALER: {"scaling_factor": 0.08333, "sample_size": 256},
+}
+"""What the autoencoders of some families have that no shape tells."""
 
 SD2_BASE_STEPS = 875_000
 """`global_step` of the Stable Diffusion 2 that was trained to predict noise; diffusers tells it by this number too."""
 
 KNOWN = (
-    "Stable Diffusion 1, 2 and XL (base, refiner, inpainting) with the key names of the original code; "
+    "Stable Diffusion 1, 2 and XL (base, refiner, inpainting, x4 upscaler) with the key names of the original code; "
     "for others, give a folder in the diffusers layout"
 )
 
@@ -116,7 +125,7 @@ def _shapes(file: Path) -> Shapes:
 
 
 def _parts(file: Path, shapes: Shapes, prediction_type: str) -> dict[str, Part]:
-    family = "sdxl" if any(name.startswith(XL) for name in shapes) else "sd2" if _is_sd2(shapes) else "sd1"
+    family = _family(shapes)
     predicts = _prediction(file, shapes, family) if prediction_type == "auto" else prediction_type
     name, settings = SCHEDULERS[family]
     text = _xl_text(file, shapes) if family == "sdxl" else _text(file, shapes, family)
@@ -124,17 +133,27 @@ def _parts(file: Path, shapes: Shapes, prediction_type: str) -> dict[str, Part]:
         "unet": _unet(file, shapes, family, predicts == "v_prediction", refiner="tokenizer" not in text),
         "vae": _vae(file, shapes), **text,
         "scheduler": Part(str(file), name, settings, (), FORMAT, {"prediction_type": predicts}),
+        **({"low_res_scheduler": _noise_of_pictures(file)} if family == UPSCALER else {}),
     }  # fmt: skip
 
 
-def _is_sd2(shapes: Shapes) -> bool:
-    return any(name.startswith(OPEN_CLIP[0]) for name in shapes)
+def _family(shapes: Shapes) -> str:
+    if any(name.startswith(XL) for name in shapes):
+        return "sdxl"
+    if not any(name.startswith(OPEN_CLIP[0]) for name in shapes):
+        return "sd1"
+    return UPSCALER if UNET + architecture.CLASSES in shapes else "sd2"
+
+
+def _noise_of_pictures(file: Path) -> Part:
+    """The schedule by which the upscaler's small picture is noised; its file holds it as tables only."""
+    return Part(str(file), "DDPMScheduler", UPSCALER_BETAS, (), FORMAT, {"max_noise_level": 350})
 
 
 def _unet(file: Path, shapes: Shapes, family: str, v_prediction: bool, *, refiner: bool) -> Part:
     """What the shapes do not tell: the size it was trained at; that attention of Stable Diffusion 2 overflows."""
     config = architecture.unet(_within(shapes, UNET)) | ({"upcast_attention": True} if family == "sd2" else {})
-    size = 128 if family == "sdxl" else 96 if family == "sd2" and v_prediction else 64
+    size = 128 if family in ("sdxl", UPSCALER) else 96 if family == "sd2" and v_prediction else 64
     more = {"sample_size": size} | ({"requires_aesthetics_score": True} if refiner else {})
     return Part(str(file), "UNet2DConditionModel", config, (file,), FORMAT, more)
 
@@ -145,7 +164,7 @@ def _prediction(file: Path, shapes: Shapes, family: str) -> str:
         base = safetensors_header.number(file, "global_step") == SD2_BASE_STEPS
         nine = shapes[f"{UNET}input_blocks.0.0.weight"][1] == 9
         return "epsilon" if base or nine else "v_prediction"
-    return "v_prediction" if "v_pred" in shapes else "epsilon"
+    return "v_prediction" if family == UPSCALER or "v_pred" in shapes else "epsilon"
 
 
 def _vae(file: Path, shapes: Shapes) -> Part:
@@ -154,15 +173,12 @@ def _vae(file: Path, shapes: Shapes) -> Part:
     if prefix is None:
         raise KeyError("first_stage_model.decoder.conv_in.weight")
     config = architecture.vae(_within(shapes, prefix))
-    large = any(name.startswith(XL) for name in shapes)
-    more = {"scaling_factor": 0.13025, "sample_size": 1024, "force_upcast": True} if large else {
-        "scaling_factor": 0.18215, "sample_size": 512
-    }  # fmt: skip
+    more = VAES.get(_family(shapes), {"scaling_factor": 0.18215, "sample_size": 512})
     return Part(str(file), "AutoencoderKL", config, (file,), FORMAT, more)
 
 
 def _text(file: Path, shapes: Shapes, family: str) -> dict[str, Part]:
-    second = family == "sd2"
+    second = family != "sd1"
     config = _open_clip(shapes, OPEN_CLIP[0]) if second else _clip(shapes, CLIP[0])
     encoder = Part(str(file), "CLIPTextModel", config, (file,), FORMAT)
     return {"text_encoder": encoder, "tokenizer": clip_tokenizer.part("!" if second else clip_tokenizer.END)}

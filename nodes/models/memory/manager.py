@@ -14,9 +14,11 @@ import errno
 import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -33,6 +35,7 @@ class Held:
     """A module in memory.
 
     Args:
+        key: Under which it is held.
         name: For people.
         device: Where it runs; `place` is where its tensors are now, empty while they move.
         seconds: What it takes to have it again, from its base if it has one.
@@ -41,8 +44,10 @@ class Held:
         own: Bytes of each memory block that its base does not have.
         users: How many nodes use it now.
         clock: That of the memory when it was last used.
+        during: The run that used it last.
     """
 
+    key: Hashable
     name: str
     module: torch.nn.Module
     device: str
@@ -54,6 +59,7 @@ class Held:
     users: int = 0
     uses: int = 0
     clock: float = 0.0
+    during: weakref.ref[object] | None = None
 
     @property
     def root(self) -> Held:
@@ -104,9 +110,15 @@ class Memory:
         self._seconds = clock
         self._clock = 0.0
         self._loads = self._moves = self._drops = 0
+        self._left: dict[Hashable, weakref.ref[object]] = {}
+        self._gone: list[weakref.ref[torch.Tensor]] = []
 
-    def get(self, key: Hashable) -> Held | None:
-        """Borrow a module that is on its device; whoever borrows gives it back."""
+    def get(self, key: Hashable, during: object = None) -> Held | None:
+        """Borrow a module that is on its device; whoever borrows gives it back.
+
+        Args:
+            during: The run that needs it, if any.
+        """
         with self._table:
             held = self._held.get(key)
             if held is None or held.root.place != held.device:
@@ -114,6 +126,7 @@ class Memory:
             held.users += 1
             held.uses += 1
             held.clock = self._clock
+            held.root.during = _reference(during)
             return held
 
     def give_back(self, held: Held) -> None:
@@ -130,6 +143,7 @@ class Memory:
         expected: int = 0,
         base: Held | None = None,
         offload: str = "",
+        during: object = None,
     ) -> Held:
         """Borrow a module after it was loaded, or moved back to its device; idle ones leave to make room.
 
@@ -137,23 +151,27 @@ class Memory:
             make: Gives the module, on its device.
             expected: Bytes that it will take, as far as they are known before.
             base: A borrowed module whose tensors it shares.
+            during: As in `get`.
 
         Raises:
             torch.OutOfMemoryError: it does not fit, also when all idle modules have left.
         """
         with self.loading:
-            if (held := self.get(key)) is not None:
+            if (held := self.get(key, during)) is not None:
                 return held
+            alone = not self._returns(base.key if base else key, during)
             if (away := self._held.get(key)) is not None:
-                self._move(away.root, device)
-                if (held := self.get(key)) is not None:  # unless it was dropped in the meantime
+                self._move(away.root, device, alone=alone)
+                if (held := self.get(key, during)) is not None:  # unless it was dropped in the meantime
                     self._say_if_too_large(held)
                     return held
-            self._offload(device)
+            if alone:
+                self._offload(device)
             self._make_room(device, expected)
             begin = self._seconds()
             module = self._twice(make)
-            held = Held(name, module, device, self._seconds() - begin, base, offload, device, users=1, uses=1)
+            held = Held(key, name, module, device, self._seconds() - begin, base, offload, device, users=1, uses=1)
+            held.root.during = _reference(during)
             self._add(key, held)
             self._make_room(device)
             self._say_if_too_large(held)
@@ -168,14 +186,13 @@ class Memory:
     def free_idle(self) -> int:
         """Drop all modules that no node uses now; returns the bytes freed."""
         with self._table:
-            idle = {
-                one for held in self._held.values() if held.root.place and self._idle(family := self._family(held))
-                for one in family
-            }  # fmt: skip
+            families = [self._family(held) for held in self._held.values() if held.root.place]
+            idle = set(chain(*filter(self._idle, families)))
             freed = self._remove(idle)
         if idle:
             idle.clear()
-            _collect()
+            families.clear()  # nothing here may keep the modules
+            self._collect()
         return freed
 
     def bytes(self, place: str | None = None) -> int:
@@ -231,6 +248,7 @@ class Memory:
 
     def _remove(self, family: Collection[Held]) -> int:
         before = self._bytes()
+        self._gone += [weakref.ref(tensor) for held in family for tensor in _own_tensors(held)]
         self._held = {key: held for key, held in self._held.items() if held not in family}
         self._drops += len(family)
         return before - self._bytes()
@@ -260,20 +278,30 @@ class Memory:
             self._leave(least[1], least[0])
             left = True
         if left:
-            _collect()
+            self._collect()
         return fits
+
+    def _returns(self, key: Hashable, during: object) -> bool:
+        """Whether a module had to leave after the very run used it that needs it again, as the parts of a loop would at
+        every step: then none leaves for it, as long as the budget holds all.
+        """
+        used = self._left.get(key)
+        return during is not None and used is not None and used() is during
 
     def _offload(self, device: str) -> None:
         """Parts that want to leave as soon as another one comes, leave."""
         with self._table:
-            there = [held for held in self._held.values() if held.base is None and held.place == device]
-            families = [self._family(held) for held in there if held.offload]
+            families = [
+                self._family(held) for held in self._held.values()
+                if held.base is None and held.place == device and _leaves(held.offload, device)
+            ]  # fmt: skip
             leaving = [family for family in families if self._idle(family)]
         for family in leaving:
-            if placement.is_accelerator(device) or family[0].offload == "disk":
-                self._leave(family, float("inf"))
+            if (used := family[0].during) is not None:
+                self._left[family[0].key] = used
+            self._leave(family, float("inf"))
         if leaving:
-            _collect()
+            self._collect()
 
     def _leave(self, family: list[Held], rank: float) -> None:
         """Leave a device: to CPU memory if it is worth a place there, else altogether."""
@@ -298,8 +326,12 @@ class Memory:
             self._remove(family)
         family.clear()  # whoever called must not keep the modules
 
-    def _move(self, root: Held, place: str) -> bool:
-        """Move a module and its variants; not if it is in use. An error leaves it where it was."""
+    def _move(self, root: Held, place: str, *, alone: bool = False) -> bool:
+        """Move a module and its variants; not if it is in use. An error leaves it where it was.
+
+        Args:
+            alone: Those there that want to leave for another one leave for this one.
+        """
         with self._table:
             family = self._family(root)
             if not self._idle(family) or not any(held is root for held in self._held.values()):
@@ -307,6 +339,8 @@ class Memory:
             before, root.place = root.place, ""  # neither lent, nor dropped, nor counted: it makes room where it was
             size = self._size(family)
         try:
+            if alone:
+                self._offload(place)
             self._change_place([held.module for held in family], size, place)
         except BaseException:
             root.place = before
@@ -322,7 +356,6 @@ class Memory:
         if place == placement.CPU:
             placement.move(modules, place)
         else:
-            self._offload(place)
             self._make_room(place, size)
             self._twice(lambda: placement.move(modules, place))
 
@@ -342,6 +375,17 @@ class Memory:
                 raise
             message = f"{error} (after {budget.text(freed)} of idle weights were freed; before: {first})"
             raise torch.OutOfMemoryError(message) from error
+
+    def _collect(self) -> None:
+        """Free what has left. Most modules went with their last reference; a search for circles of references, which
+        takes longer than to load a small model, is for those that did not.
+        """
+        with self._table:
+            gone, self._gone = self._gone, []
+        if any(tensor() is not None for tensor in gone):
+            gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _say_if_too_large(self, held: Held) -> None:
         limit, total = self.limits.of(held.device), self.bytes(held.device)
@@ -372,8 +416,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "cannot allocate memory" in str(error).lower().replace("can't", "cannot")
 
 
-def _collect() -> None:
-    """Modules are full of circles: without this their tensors would stay until some later time."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def _reference(run: object) -> weakref.ref[object] | None:
+    return None if run is None else weakref.ref(run)
+
+
+def _leaves(offload: str, device: str) -> bool:
+    """Whether a part leaves a device for the next one; CPU memory is left for the disk only."""
+    return offload == "disk" or (offload == "cpu" and placement.is_accelerator(device))
+
+
+def _own_tensors(held: Held) -> Iterator[torch.Tensor]:
+    """The tensors that a module does not share with its base."""
+    shared = set() if held.base is None else {id(tensor) for tensor in placement.tensors(held.base.module)}
+    return (tensor for tensor in placement.tensors(held.module) if id(tensor) not in shared)

@@ -58,7 +58,7 @@ def use(handle: ModelHandle, dtype: str | None = None) -> Iterator[Any]:
     if pretended is not None:
         yield _pretend(pretended, handle, key)
         return
-    held = _memory.get(key) or _bring(handle, key)
+    held = _memory.get(key, runtime()) or _bring(handle, key)
     try:
         with full_memory_by_its_name():
             yield held.module
@@ -145,17 +145,18 @@ def _bring(handle: ModelHandle, key: Key) -> Held:
     if not handle.patches and chosen == plain:
         held = _memory.bring(
             key, lambda: _load(handle, key[2]), name=name, device=placement.device_name(handle.device),
-            expected=_expected(handle, key), offload=chosen.offload,
+            expected=_expected(handle, key), offload=chosen.offload, during=runtime(),
         )  # fmt: skip
         _sizes[key] = sum(held.own.values())
         return held
     base = replace(handle, patches=(), options=plain.text())
     base_key = _key(base, key[2])
-    lent = _memory.get(base_key) or _bring(base, base_key)
+    lent = _memory.get(base_key, runtime()) or _bring(base, base_key)
     try:
         return _memory.bring(
-            key, lambda: _variant(lent.module, handle), name=f"{name} {handle.options}", device=lent.device, base=lent
-        )
+            key, lambda: _variant(lent.module, handle), name=f"{name} {handle.options}", device=lent.device, base=lent,
+            during=runtime(),
+        )  # fmt: skip
     finally:
         _memory.give_back(lent)
 

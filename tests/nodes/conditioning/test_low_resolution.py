@@ -41,7 +41,7 @@ def test_it_is_the_picture_of_the_pipeline(
     assert torch.equal(found.conditioning.concat, expected)
     assert (found.width, found.height) == (256, 128)
     assert len(notes) == said
-    inferred = low_resolution.infer(image, SPACE)
+    inferred = low_resolution.infer(image, SPACE, 32)
     assert inferred.conditioning.concat == TensorSpec(tuple(expected.shape))
     assert inferred[1:] == found[1:]
 
@@ -49,4 +49,4 @@ def test_it_is_the_picture_of_the_pipeline(
 def test_a_picture_that_is_too_small_is_refused() -> None:
     for refuse in (low_resolution.infer, encode_low_resolution):
         with pytest.raises(InputError, match="at least 32 pixels wide and high, got 20"):
-            refuse(Image(torch.zeros(1, 3, 64, 20)), SPACE)
+            refuse(Image(torch.zeros(1, 3, 64, 20)), SPACE, 32)

@@ -61,7 +61,7 @@ def same(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(ANY)
 def test_what_is_written_is_read(out: Path, conditioning: Conditioning) -> None:
     path = Path(save_conditioning(conditioning, "some/thing"))

@@ -104,7 +104,7 @@ def test_every_file_that_is_read_counts(folder: Path, part: str, file: str) -> N
 
 
 def test_infer_reads_no_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from graphcore.values import content
+    from graphcore import content
 
     monkeypatch.setattr(content, "digest", lambda path: pytest.fail(f"hashed {path}"))
     inferred = loading.infer(str(folder))
@@ -305,6 +305,7 @@ FAMILIES = {
     "sdxl_inpaint": "sdxl_inpaint", "sdxl_refiner": "sdxl_refiner", "ldm_text2img": "ldm_text2img",
     "ldm_class": "ldm_class", "ldm_semantic": "ldm_semantic", "ldm_super_resolution": "ldm_super_resolution",
     "ldm": "ldm", "ddpm": "ddpm", "improved_ddpm": "ddpm", "fmri": "ldm_fmri",
+    "sd_x4_upscaler": "sd_x4_upscaler", "sd21_zero_snr": "sd",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 
 from graphcore import InputError, TensorSpec
+from graphcore.runtime import _notes
 from nodes import load_model, load_vae, vae_decode, vae_encode
 from nodes.models.adapters import patches
 from nodes.models.memory import weights
@@ -46,6 +47,22 @@ def test_decode_is_the_pipelines(tiny_model: TinyModel, shape: tuple[int, ...]) 
     assert torch.equal(image.pixels, pipeline.image_processor.postprocess(raw, output_type="pt"))
     assert image.pixels.dtype == torch.float32
     assert vae.infer_decode(model.vae, latents).pixels == TensorSpec(tuple(image.pixels.shape))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(3e38, "autoencoder left the range of float32"), (float("nan"), "latents are not finite"), (1.0, "")],
+)
+def test_a_picture_of_no_numbers_is_not_black_without_a_word(value: float, said: str) -> None:
+    model, heard = load_model("random:sd15"), list[str]()
+    token = _notes.set(heard.append)
+    try:
+        pixels = vae_decode(model.vae, Latents(torch.full((1, 4, 8, 8), value), model.latent_space)).pixels
+    finally:
+        _notes.reset(token)
+    assert bool(pixels.isnan().any()) == bool(said)
+    assert len(heard) == bool(said)
+    assert all(said in note for note in heard)
 
 
 def test_decode_of_the_embedded_model_is_the_pipelines(tiny_model: TinyModel) -> None:

@@ -72,6 +72,7 @@ def _interval(family: str, name: str, end: float) -> Row:
 ROWS = [
     *(_rescaled("sd15", name, 0.7) for name in ("default", "euler", "dpmpp_2m_karras")),
     _rescaled("sd21", "ddim", 0.7),
+    *(_rescaled("sd21_zero_snr", name, 0.7) for name in ("default", "ddpm", "euler", "unipc")),
     _rescaled("sdxl", "default", 0.7),
     _rescaled("sdxl", "euler_ancestral", 0.3),
     *(_interval("sd15", name, 0.5) for name in ("default", "ddim", "euler_ancestral")),

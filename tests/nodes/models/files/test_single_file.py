@@ -64,6 +64,16 @@ SHAPES: dict[str, dict[str, Module]] = {
                       use_linear_projection=True, upcast_attention=True),
         "vae": VAE, "text_encoder": _text(64, **OPEN),
     },
+    "sd_x4_upscaler": {
+        "unet": _unet(in_channels=7, num_class_embeds=1000, block_out_channels=[32, 64, 64, 128],
+                      cross_attention_dim=128, use_linear_projection=True,
+                      down_block_types=["DownBlock2D"] + ["CrossAttnDownBlock2D"] * 3,
+                      up_block_types=["CrossAttnUpBlock2D"] * 3 + ["UpBlock2D"],
+                      only_cross_attention=[True, True, True, False]),
+        "vae": random_models.vae(block_out_channels=[32, 32, 64], norm_num_groups=32, layers_per_block=2,
+                                 down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3),
+        "text_encoder": _text(128, **OPEN),
+    },
     "sdxl": {
         "unet": _xl_unet(), "vae": VAE, "text_encoder": _text(64),
         "text_encoder_2": _text(128, projection=True, **OPEN),
@@ -86,13 +96,13 @@ def _named(family: str, modules: Mapping[str, torch.nn.Module]) -> Tensors:
     config = SHAPES[family]["unet"][1]
     state = {name: module.state_dict() for name, module in modules.items()}
     named = ldm_names.unet(state["unet"], len(config["block_out_channels"]), config["layers_per_block"])
-    named |= ldm_names.vae(state["vae"], 2)
+    named |= ldm_names.vae(state["vae"], len(SHAPES[family]["vae"][1]["block_out_channels"]))
     if family.startswith("sdxl"):
         if "text_encoder" in state:
             named |= ldm_names.clip(state["text_encoder"], "conditioner.embedders.0.transformer.")
         number = 1 if "text_encoder" in state else 0
         return named | ldm_names.open_clip(state["text_encoder_2"], f"conditioner.embedders.{number}.model.")
-    if family == "sd2":
+    if family in ("sd2", "sd_x4_upscaler"):
         return named | ldm_names.open_clip(state["text_encoder"], "cond_stage_model.model.")
     return named | ldm_names.clip(state["text_encoder"])
 
@@ -151,7 +161,7 @@ def _outputs(name: str, module: Any) -> list[torch.Tensor]:
     config = module.config
     latents = torch.randn(1, config.in_channels, 16, 16, generator=generator)
     context = torch.randn(1, 7, config.cross_attention_dim, generator=generator)
-    more = {}
+    more: dict[str, Any] = {"class_labels": torch.tensor([20])} if config.num_class_embeds else {}
     if config.addition_embed_type:
         numbers = (config.projection_class_embeddings_input_dim - 128) // 256
         ids = torch.randn(1, numbers, generator=generator)
@@ -165,6 +175,7 @@ def _outputs(name: str, module: Any) -> list[torch.Tensor]:
         ("sd1", "sd", "PNDMScheduler", "epsilon", 64, 0.18215),
         ("sd1_inpaint", "sd_inpaint", "PNDMScheduler", "epsilon", 64, 0.18215),
         ("sd2", "sd", "DDIMScheduler", "v_prediction", 96, 0.18215),
+        ("sd_x4_upscaler", "sd_x4_upscaler", "DDIMScheduler", "v_prediction", 128, 0.08333),
         ("sdxl", "sdxl", "EulerDiscreteScheduler", "epsilon", 128, 0.13025),
         ("sdxl_refiner", "sdxl_refiner", "EulerDiscreteScheduler", "epsilon", 128, 0.13025),
     ],
@@ -179,6 +190,7 @@ def test_the_header_tells_the_family(
     assert settings(model.unet.config)["prediction_type"] == prediction
     assert (model.latent_space.sample_size, model.latent_space.scaling_factor) == (size, scaling)
     assert model.unet.digest == ""
+    assert bool(model.low_res_scheduler.class_name) == (family == "sd_x4_upscaler")
 
 
 def test_txt2img_equals_the_pipeline_of_diffusers(checkpoint: Any) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -53,7 +53,7 @@ class Shop:
             return module(key, floats)
 
         more = {"device": GPU, "name": key, "expected": floats * FLOAT, **more}
-        return self.memory.get(key) or self.memory.bring(key, make, **more)
+        return self.memory.get(key, more.get("during")) or self.memory.bring(key, make, **more)
 
     def variant(self, key: str, base: Held, extra: int = 0, seconds: float = 0.1) -> Held:
         def make() -> torch.nn.Module:
@@ -95,14 +95,6 @@ def true_bytes(modules: list[torch.nn.Module]) -> int:
     """Bytes of distinct tensors, counted the plain way."""
     sizes = {tensor.data_ptr(): tensor.nbytes for one in modules for tensor in placement.tensors(one)}
     return sum(sizes.values())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_search_for_circles() -> Iterator[None]:
-    """Plain modules go when their last reference goes; looking for circles would take most of the time here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "_collect", lambda: None)
-        yield
 
 
 @pytest.fixture
@@ -301,12 +293,13 @@ def test_a_failed_move_leaves_it_where_it_was(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.usefixtures("_gpu")
-def test_two_modules_change_places() -> None:
+@pytest.mark.parametrize(("offload", "limit"), [("", 20), ("cpu", 100)])
+def test_two_modules_change_places(offload: str, limit: int) -> None:
     """Neither is loaded twice where CPU memory has room for one."""
-    shop = Shop(20 * FLOAT, cpu_limit=20 * FLOAT)
+    shop = Shop(limit * FLOAT, cpu_limit=20 * FLOAT)
     for _ in range(3):
-        shop.use("a", 20)
-        shop.use("b", 20)
+        shop.use("a", 20, offload=offload)
+        shop.use("b", 20, offload=offload)
     assert shop.made == {"a": 1, "b": 1}
     assert shop.memory.report().moves == 1 + 2 * 4
 
@@ -320,6 +313,64 @@ def test_offloaded_parts_leave_when_another_comes(offload: str, places: dict[str
     assert shop.made == {"a": 1}
     shop.use("b", 5, offload=offload)
     assert shop.memory.report().bytes == {place: floats * FLOAT for place, floats in places.items()}
+
+
+class Run:
+    """What modules are needed for."""
+
+
+@pytest.mark.usefixtures("_gpu")
+@pytest.mark.parametrize("offload", ["cpu", "disk"])
+def test_offloaded_parts_of_one_loop_stay_as_long_as_the_budget_holds_them(offload: str) -> None:
+    """Each leaves once, for the next; when the first is needed again, in the same run, nothing leaves for it."""
+    shop, run = Shop(100 * FLOAT), Run()
+    shop.use("text", 5, offload=offload, during=run)
+    for _ in range(4):
+        for key in ("control", "other control", "unet"):
+            shop.use(key, 10, offload=offload, during=run)
+    assert shop.memory.bytes(GPU) == 30 * FLOAT
+    moves, made = shop.memory.report().moves, shop.made.total()
+    assert (moves, made) == ((3 + 2, 4) if offload == "cpu" else (0, 4 + 2))
+    shop.use("vae", 5, offload=offload, during=run)
+    assert shop.memory.bytes(GPU) == 5 * FLOAT, "the loop has ended: all leave for what was not there before"
+
+
+@pytest.mark.usefixtures("_gpu")
+def test_a_budget_for_one_lets_them_take_turns_and_another_run_begins_anew() -> None:
+    tight, run = Shop(10 * FLOAT), Run()
+    for _ in range(3):
+        for key in ("control", "unet"):
+            tight.use(key, 10, offload="cpu", during=run)
+            assert tight.memory.bytes(GPU) == 10 * FLOAT
+    shop = Shop(100 * FLOAT)
+    for during in (Run(), Run(), None, None):
+        for key in ("text", "unet"):
+            shop.use(key, 10, offload="cpu", during=during)
+            assert shop.memory.bytes(GPU) == 10 * FLOAT
+
+
+def test_only_circles_of_references_are_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search takes longer than to load a small model."""
+    searches: list[int] = []
+    monkeypatch.setattr(memory.gc, "collect", lambda: searches.append(collect()))
+    shop = Shop(1000 * FLOAT)
+    base = shop.borrow("a")
+    shop.memory.give_back(shop.variant("a+", base, extra=5))
+    shop.memory.give_back(base)
+    del base
+    assert shop.memory.free_idle() == 15 * FLOAT
+    assert not searches
+    held = shop.borrow("circle")
+    held.module.itself = [held.module]  # type: ignore[assignment]
+    gone = weakref.ref(held.module.weight)
+    shop.memory.give_back(held)
+    del held
+    shop.memory.free_idle()
+    assert len(searches) == 1
+    assert gone() is None
+
+
+collect = gc.collect
 
 
 def allocator_error() -> RuntimeError:
@@ -393,6 +444,7 @@ def test_many_threads_and_little_room() -> None:
                 shop.memory.free_idle()
             good &= intact(held, key) and held.place == GPU
             shop.memory.give_back(held)
+            del held  # what leaves then needs no search for who still has it
         return good
 
     with ThreadPoolExecutor(4) as pool:

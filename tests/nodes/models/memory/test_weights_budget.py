@@ -21,7 +21,6 @@ from graphcore.errors import NodeFailed, OutOfMemory
 from graphcore.runtime import _notes
 from nodes import load_model
 from nodes.models.memory import budget, placement, weights
-from nodes.models.memory import manager as memory
 from nodes.models.options import ATTENTIONS, Options, parse
 from nodes.types import ModelHandle
 from tests.nodes.conftest import TinyModel
@@ -36,7 +35,6 @@ GPU = "cpu:0"
 def _own_budget(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is loaded before, and what a test sets does not outlive it."""
     weights.free_idle()
-    monkeypatch.setattr(memory, "_collect", lambda: None)
     yield
     for device in ("cpu", GPU):
         weights.set_limit(None, device)
