@@ -12,6 +12,8 @@ export default defineConfig({
     target: "es2022",
     modulePreload: { polyfill: false },
     assetsInlineLimit: 0,
+    // React's wrappers do nothing by themselves: components of React Flow that are not used here are left out.
+    rolldownOptions: { treeshake: { manualPureFunctions: ["memo", "forwardRef", "createContext"] } },
     license: { fileName: "assets/licenses.md" },
   },
   server: { host: "127.0.0.1", proxy: { "/api": { target: api, ws: true, changeOrigin: true, headers: { origin: api } } } },

@@ -17,7 +17,10 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 from tests.browser.editor import Editor
 from tests.server.http.house import Running, serve
 
-expect.set_options(timeout=30_000)  # a machine that is busy is no mistake of the page
+PATIENCE = 120_000
+"""Milliseconds: a machine that is busy is no mistake of the page."""
+
+expect.set_options(timeout=PATIENCE)
 
 SCREENSHOTS = Path(os.environ["STEPGRAPH_SCREENSHOTS"]) if "STEPGRAPH_SCREENSHOTS" in os.environ else None
 """Where pictures of the screens go; none are made without the variable."""
@@ -50,6 +53,7 @@ def own_server(tmp_path: Path) -> Iterator[Running]:
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
     made = browser.new_context(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
+    made.set_default_timeout(PATIENCE)
     made.grant_permissions(["clipboard-read", "clipboard-write"])
     yield made
     made.close()
@@ -91,6 +95,6 @@ def editor(page: Page, complaints: Complaints, server: Running) -> Editor:
 
 
 @pytest.fixture
-def own_editor(page: Page, complaints: Complaints, own_server: Running) -> Editor:
-    """The editor of a server that the test may change."""
+def own_editor(own_server: Running, page: Page, complaints: Complaints) -> Editor:
+    """The editor of a server that the test may change, and that ends after the page has: else it would complain."""
     return Editor(page, own_server.url, SCREENSHOTS).start()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-RUN_MILLISECONDS = 60_000
+RUN_MILLISECONDS = 480_000
 """How long a first picture may take: the worker imports torch."""
 
 
@@ -50,7 +52,7 @@ class Editor:
     def start(self, path: str = "/") -> Editor:
         """Open the page and wait until the first workflow is there; `/#inpaint` opens another one."""
         self.page.goto(self.url + path)
-        expect(self.nodes.first).to_be_visible(timeout=30_000)
+        expect(self.nodes.first).to_be_visible()
         return self
 
     @property
@@ -167,6 +169,7 @@ class Editor:
         shown = self.page.locator("section.app-bottom").and_(self.page.get_by_role("region", name=name))
         if not shown.is_visible():
             self.page.get_by_role("contentinfo").get_by_role("button", name=name).click()
+            expect(shown).to_be_visible()  # before somebody asks again, and closes it
         return shown
 
     def choose(self, item: str) -> None:
@@ -217,6 +220,20 @@ class Editor:
         given = [name, base64.b64encode(content).decode(), media_type]
         carried = self.page.evaluate_handle(CARRY, given)
         (on or self.page.locator("main")).dispatch_event("drop", {"dataTransfer": carried})
+
+    def until(self, what: Callable[[], object]) -> None:
+        """Wait for what no locator tells, such as places."""
+        end = time.monotonic() + RUN_MILLISECONDS / 1000
+        while not what():
+            assert time.monotonic() < end, "it took too long"
+            self.page.wait_for_timeout(20)
+
+    def search(self, words: str) -> None:
+        """Open the palette by keys, and type once it hears them."""
+        self.press("Control+k")
+        expect(self.palette.get_by_role("combobox")).to_be_focused()
+        self.page.keyboard.type(words)
+        expect(self.palette.get_by_role("combobox")).to_have_value(words)
 
     def shot(self, name: str) -> None:
         """A picture of the screen, where somebody asked for them."""

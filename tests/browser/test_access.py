@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import SCREENSHOTS, Complaints
 from tests.browser.editor import RUN_MILLISECONDS, Editor
 from tests.browser.test_canvas import PICTURES
+from tests.browser.test_files import save
 from tests.browser.test_forms import picture
 from tests.server.http.house import Running, serve
 
@@ -141,8 +142,8 @@ def test_the_dialogs_of_files(own_editor: Editor, own_server: Running, inspector
     for item in ("Discard changes…", "Close"):
         look_at_dialog(editor, inspector, item)
     theirs = {**PICTURES, "title": "Theirs"}
-    (own_server.data / "workflows" / "mine.json").write_text(json.dumps(theirs, indent=2) + "\n")
-    expect(editor.dialog).to_be_visible(timeout=20_000)
+    save(own_server.data / "workflows" / "mine.json", json.dumps(theirs, indent=2) + "\n")
+    expect(editor.dialog).to_be_visible()
     inspector.look(editor, "merge")
     editor.press("Escape")
     editor.drop("broken.json", b'{"stepgraph": 1, "nodes": {', "application/json")
@@ -175,12 +176,14 @@ def test_the_login(page: Page, complaints: Complaints, inspector: Inspector, tmp
         editor.dialog.get_by_label("Token").fill("0123456789abcdef0123456789abcdef")
         editor.press("Enter")
         expect(editor.nodes.first).to_be_visible()
+        page.goto("about:blank")  # before the server ends: the page would look for it
 
 
 def test_a_small_screen_shows_all_that_is_needed(editor: Editor) -> None:
     width, height = editor.state("() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
     assert (width, height) == (1280, 720), "the page itself never scrolls"
-    for name in ("File", "Run", "Keyboard shortcuts", "Steps", "Problems", "JSON", "Node", "Files"):
+    panels = ("Steps", "Problems", "JSON", "Node", "Files", "Close the side panel")
+    for name in ("File", "Run", "Keyboard shortcuts", *panels):
         expect(editor.button(name)).to_be_in_viewport(ratio=1)
 
 

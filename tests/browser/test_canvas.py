@@ -91,7 +91,9 @@ def test_a_link_into_empty_space_offers_what_fits_and_links_it(pictures: Editor,
     assert len(offered) > 5
     assert [node["short_name"] for node in offered if not takes(server, node, "larger")] == []
     assert "init_noise" not in offers.all_text_contents()
+    expect(pictures.palette.get_by_role("combobox")).to_be_focused()
     pictures.page.keyboard.type("edges")
+    expect(offers.first).to_have_text("edges")
     pictures.press("Enter")
     expect(pictures.node("edges")).to_be_visible()
     expect(pictures.link("larger.output", "edges.image")).to_have_count(1)
@@ -138,13 +140,13 @@ def test_the_palette_finds_by_name_type_and_documentation(pictures: Editor) -> N
 
 
 def test_the_palette_by_keys_adds_into_view_and_performs_commands(pictures: Editor) -> None:
-    pictures.press("Control+k")
-    pictures.page.keyboard.type("load mask")
+    pictures.search("load mask")
+    expect(pictures.palette.get_by_role("option").first).to_contain_text("load_mask")
     pictures.press("ArrowDown", "ArrowUp", "Enter")
     expect(pictures.node("load_mask")).to_be_in_viewport()
     expect(pictures.panel.get_by_role("heading", name="load_mask")).to_be_visible()
-    pictures.press("Control+k")
-    pictures.page.keyboard.type("keyboard shortcuts")
+    pictures.search("keyboard shortcuts")
+    expect(pictures.palette.get_by_role("option").first).to_contain_text("Keyboard shortcuts")
     pictures.press("Enter")
     expect(pictures.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
 
@@ -153,12 +155,17 @@ def zoom(editor: Editor) -> int:
     return int(editor.page.locator(".tool-zoom").inner_text().rstrip("%"))
 
 
+MAPPED = """(map) => [...map.querySelectorAll("path[fill]")]
+  .flatMap((path) => path.getAttribute("d").match(/M/g)).length"""
+"""How many nodes the mini-map shows: one path for each colour, with a rectangle for each node."""
+
+
 def test_zoom_fit_and_mini_map(pictures: Editor) -> None:
     page = pictures.page
     start = zoom(pictures)
     pictures.tool("+").click()
     expect(page.locator(".tool-zoom")).not_to_have_text(f"{start}%")
-    assert zoom(pictures) > start
+    pictures.until(lambda: zoom(pictures) > start)
     page.locator(".react-flow__pane").hover()
     page.mouse.wheel(0, -2000)
     expect(page.locator(".tool-zoom")).to_have_text("250%")
@@ -168,12 +175,15 @@ def test_zoom_fit_and_mini_map(pictures: Editor) -> None:
         expect(pictures.node(name)).to_be_in_viewport(ratio=0.99)
     map_ = page.get_by_role("img", name="Mini-map")
     expect(map_).to_be_visible()
-    expect(page.locator(".react-flow__minimap-node")).to_have_count(6)
+    assert map_.evaluate(MAPPED) == 6, "each node is in the map"
     x, _ = pictures.place("larger")
     box = map_.bounding_box()
     assert box is not None
-    pictures.drag(map_, box["x"] + 10, box["y"] + box["height"] / 2)
-    assert pictures.place("larger")[0] > x, "the mini-map moved the view to the left"
+    pictures.drag(map_, box["x"] + box["width"] / 2 - 10, box["y"] + box["height"] / 2)
+    pictures.until(lambda: pictures.place("larger")[0] > x)  # the mini-map moved the view to the left
+    before = zoom(pictures)
+    page.mouse.wheel(0, -200)
+    pictures.until(lambda: zoom(pictures) > before)  # over the map, too
 
 
 def test_lay_out_leaves_no_node_over_another_and_is_undone(pictures: Editor) -> None:
@@ -242,6 +252,7 @@ def test_copy_paste_and_duplicate(pictures: Editor) -> None:
     pictures.title("small").click()
     pictures.title("larger").click(modifiers=["ControlOrMeta"])
     pictures.press("Control+c")
+    pictures.until(lambda: pictures.page.evaluate("() => navigator.clipboard.readText()").startswith("{"))
     copied = json.loads(pictures.page.evaluate("() => navigator.clipboard.readText()"))
     assert copied["nodes"] == {name: PICTURES["nodes"][name] for name in ("small", "larger")}
     pictures.page.mouse.move(500, 500)
@@ -265,13 +276,12 @@ def test_copies_go_to_another_window(pictures: Editor, context: BrowserContext) 
     assert other.file()["nodes"]["small"]["type"] == "resize_image"
 
 
-def image_size(editor: Editor, name: str = "image") -> tuple[int, int]:
-    """The pixels of the picture that the outputs show."""
-    picture = editor.node("@outputs").get_by_alt_text(f"The output {name}")
+def shows_image(editor: Editor, width: int, height: int) -> None:
+    """Wait until the outputs show a picture of this size."""
+    picture = editor.node("@outputs").get_by_alt_text("The output image")
     expect(picture).to_be_visible(timeout=RUN_MILLISECONDS)
-    expect(picture).to_have_js_property("complete", True)
-    width, height = picture.evaluate("(image) => [image.naturalWidth, image.naturalHeight]")
-    return int(width), int(height)
+    expect(picture).to_have_js_property("naturalWidth", width)
+    expect(picture).to_have_js_property("naturalHeight", height)
 
 
 def test_mute_and_bypass_are_marked_and_obeyed_by_a_run(pictures: Editor, server: Running) -> None:
@@ -282,7 +292,7 @@ def test_mute_and_bypass_are_marked_and_obeyed_by_a_run(pictures: Editor, server
     pictures.press("Control+m")
     expect(pictures.node("size").get_by_text("muted", exact=True)).to_be_visible()
     job = pictures.ran()
-    assert image_size(pictures) == (64, 32)
+    shows_image(pictures, 64, 32)
     assert set(server.ask(f"/api/v1/jobs/{job}").json["result"]) == {"image"}
     nodes = pictures.file()["nodes"]
     assert (nodes["larger"]["bypass"], nodes["size"]["mute"]) == (True, True)
@@ -292,7 +302,7 @@ def test_mute_and_bypass_are_marked_and_obeyed_by_a_run(pictures: Editor, server
     pictures.press("Control+b")
     job = pictures.ran()
     assert set(server.ask(f"/api/v1/jobs/{job}").json["result"]) == {"image", "width"}
-    expect(pictures.node("@outputs").get_by_alt_text("The output image")).to_have_js_property("naturalWidth", 128)
+    shows_image(pictures, 128, 64)
     assert pictures.file() == PICTURES
 
 
@@ -395,7 +405,7 @@ def test_a_selection_becomes_a_sub_workflow_and_comes_back(own_editor: Editor, o
     assert file["nodes"]["twice"]["path"] == "twice.json"
     assert "larger" not in file["nodes"]
     editor.ran()
-    assert image_size(editor) == (128, 64)
+    shows_image(editor, 128, 64)
     editor.title("twice").click(button="right")
     editor.page.get_by_role("menuitem", name="Put the nodes of the sub-workflow here instead").click()
     expect(editor.node("larger")).to_be_visible()

@@ -51,14 +51,33 @@ def test_a_prompt_has_lines_and_is_one_step_of_undo(editor: Editor) -> None:
     editor.press("Control+a")
     editor.page.keyboard.type("a green apple\non a table\nin the sun\nin the rain")
     expect(prompt).to_have_value("a green apple\non a table\nin the sun\nin the rain")
-    after = prompt.bounding_box()
     assert before
-    assert after
-    assert after["height"] > before["height"], "the box grows with its text"
+    height = before["height"]
+    editor.until(lambda: (prompt.bounding_box() or before)["height"] > height)  # the box grows with its text
     expect(editor.node("@inputs").get_by_label("prompt", exact=True)).to_have_value(prompt.input_value())
     editor.page.locator(".react-flow__pane").click(position={"x": 20, "y": 20})
     editor.press("Control+z")
     expect(prompt).to_have_value("a red apple")
+
+
+def test_a_list_has_one_item_a_line(editor: Editor) -> None:
+    editor.start("/#sampler_comparison")
+    names, counts = editor.value("schedulers"), editor.value("step_counts")
+    expect(counts).to_have_value("2\n4\n8\n16")
+    names.fill("ddim\neuler")
+    counts.fill("3")
+    names.press("End")
+    editor.page.keyboard.type("_ancestral")
+    expect(names).to_have_value("ddim\neuler_ancestral")
+    counts.fill("3 x")
+    expect(field(counts).get_by_role("alert")).to_contain_text("A whole number is expected")
+    counts.fill("3")
+    names.focus()
+    for name, default in (("schedulers", ["ddim", "euler_ancestral"]), ("step_counts", [3])):
+        box = field(editor.value(name))
+        box.get_by_role("button", name="Make default").click()
+        expect(box.get_by_role("button", name="Make default")).to_have_count(0)
+        assert editor.file()["inputs"][name]["default"] == default
 
 
 def test_many_options_are_searched_and_few_are_listed(editor: Editor) -> None:

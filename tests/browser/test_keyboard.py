@@ -33,6 +33,7 @@ def test_a_node_is_moved_renamed_muted_and_removed(editor: Editor) -> None:
     tab_to(editor, editor.node("small"))
     editor.press("Space")
     editor.press("F2")
+    expect(editor.page.get_by_label("Name in the file and in links")).to_be_focused()
     editor.page.keyboard.type("half")
     editor.press("Enter")
     expect(editor.link("half.output", "larger.image")).to_have_count(1)
@@ -80,6 +81,20 @@ def test_the_menu_of_a_node_is_walked_with_arrows(editor: Editor) -> None:
     expect(menu).to_have_count(0)
     editor.press("Shift+F10", "b", "Enter")
     expect(editor.node("larger").get_by_text("bypassed", exact=True)).to_be_visible()
+
+
+def test_what_opens_over_the_canvas_gives_the_focus_back(editor: Editor) -> None:
+    node = editor.node("noise")
+    tab_to(editor, node)
+    editor.press("Space")
+    for keys, role in (("Control+k", "combobox"), ("F2", "textbox"), ("l", "combobox"), ("Shift+F10", "menuitem")):
+        editor.press(keys)
+        expect(editor.dialog.get_by_role(role).first).to_be_focused()
+        editor.press("Escape")
+        expect(editor.dialog).to_have_count(0)
+        expect(node).to_be_focused()
+    editor.press("Delete")
+    expect(node).to_have_count(0)
 
 
 def test_a_dialog_keeps_the_focus_and_gives_it_back(editor: Editor) -> None:

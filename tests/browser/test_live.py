@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import SCREENSHOTS, Complaints
 from tests.browser.editor import RUN_MILLISECONDS, Editor, has_pixels
 from tests.browser.jobs import computed, pixels_of, steps_of
+from tests.server import ticks
 from tests.server.http.house import Running, serve
 
 PLUGIN = '''"""Numbers."""
@@ -61,8 +62,7 @@ def test_plugins_come_change_and_go(own_editor: Editor, own_server: Running) -> 
     plugin = write(own_server)
     told(own_editor, LOADED)
     expect(half.get_by_label("value", exact=True)).to_have_value("5")
-    page.keyboard.press("Control+k")
-    page.keyboard.type("Half of a number")
+    own_editor.search("Half of a number")
     expect(page.get_by_role("option").first).to_contain_text("halve")
     page.keyboard.press("Enter")
     expect(own_editor.nodes.filter(has_text="halves/halve")).to_have_count(2)
@@ -107,29 +107,46 @@ DOWN = ("net::ERR_", "WebSocket connection")
 """What a browser says of a server that is away."""
 
 
+def test_the_page_goes_on_without_a_part_that_cannot_be_fetched(editor: Editor, complaints: Complaints) -> None:
+    part = "**/ShortcutsDialog*.js"
+    complaints.expected.append("ShortcutsDialog")
+    editor.page.route(part, lambda route: route.abort())
+    editor.button("Keyboard shortcuts").click()
+    expect(editor.message(re.compile("could not be fetched. Reload the page"))).to_be_visible()
+    editor.title("noise").click()
+    expect(editor.panel.get_by_role("heading", name="noise", exact=True)).to_be_visible()
+    editor.page.unroute(part)
+    editor.page.reload()
+    editor.button("Keyboard shortcuts").click()
+    expect(editor.page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
+
+
 def test_the_page_goes_on_when_the_server_is_back(page: Page, complaints: Complaints, tmp_path: Path) -> None:
     """Killed in the middle of a run: edits stay, the page reconnects by itself, and the run goes on to its end."""
     complaints.expected = list(DOWN)
-    with serve(tmp_path / "data") as first:
-        editor = Editor(page, first.url, SCREENSHOTS).start()
-        job = editor.run(prompt="a clock", steps="60")
-        expect(editor.node("denoise").locator(".run-mark")).to_have_text(
-            re.compile(r"step ([5-9]|\d\d) of 60"), timeout=RUN_MILLISECONDS
+    folders = ticks.make(tmp_path / "data")
+    (folders.workflows / "slow.json").write_text(json.dumps(ticks.workflow(60, 1.0)))
+    with serve(folders.data) as first:
+        editor = Editor(page, first.url, SCREENSHOTS).start("/#slow")
+        job = editor.run()
+        expect(editor.node("loop").locator(".run-mark")).to_have_text(
+            re.compile(r"step ([3-9]|\d\d) of 60"), timeout=RUN_MILLISECONDS
         )
         first.process.kill()
         first.process.wait()
+        ticks.hurry(folders.data)
         offline = page.get_by_text("The server does not answer.")
         expect(offline).to_be_visible()
-        editor.node("negative_text").get_by_label("zero_if_empty", exact=True).click()
-        editor.is_saved("txt2img", saved=False)
+        editor.panel.get_by_label("Title", exact=True).fill("Mine")
+        editor.is_saved("slow", saved=False)
         editor.shot("live-offline")
-    with serve(tmp_path / "data", "--port", str(urlsplit(first.url).port)) as again:
+    with serve(folders.data, "--port", str(urlsplit(first.url).port)) as again:
         expect(offline).to_be_hidden(timeout=RUN_MILLISECONDS)
         editor.shown(job)
-        assert steps_of(again.url, job, "denoise.loop") == set(range(60))
-        editor.is_saved("txt2img", saved=False)
+        assert steps_of(again.url, job, "loop") == set(range(60))
+        editor.is_saved("slow", saved=False)
         editor.unselect()
-        editor.ran(steps="2")
+        editor.ran(seed="2")
 
 
 @pytest.mark.parametrize("name", ["learn_loop", "learn_conditioning", "learn_plugin"])

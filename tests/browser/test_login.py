@@ -37,3 +37,4 @@ def test_the_page_asks_for_the_token(page: Page, complaints: Complaints, tmp_pat
         page.reload()
         expect(editor.node("image")).to_be_visible()
         expect(editor.dialog).to_be_hidden()
+        page.goto("about:blank")  # before the server ends: the page would look for it

@@ -79,9 +79,9 @@ def branch(editor: Editor, at: int) -> None:
 
 
 def branched(editor: Editor) -> str:
-    """Run the branch that the dialog describes; its job."""
+    """Run the branch that the dialog describes; its job. The timeline may ask for pictures of the steps meanwhile."""
     with editor.page.expect_response(
-        lambda one: one.url.endswith("/api/v1/jobs") and one.request.method == "POST"
+        lambda one: one.url.endswith("/api/v1/jobs") and "denoise_rest" in (one.request.post_data or "")
     ) as made:
         editor.dialog.get_by_role("button", name="Branch and run").click()
     job: str = made.value.json()["id"]

@@ -43,7 +43,7 @@ def test_only_what_changed_runs(editor: Editor, server: Running) -> None:
 
 def test_a_run_is_followed_in_place_and_cancelled(editor: Editor, server: Running) -> None:
     page = editor.page
-    job = editor.run(prompt="a green tree", steps=LONG)
+    job = editor.run(prompt="a green tree", steps=LONG, width="128", height="128")
     expect(mark(editor, "denoise")).to_have_text(re.compile(rf"▶ step \d+ of {LONG}"), timeout=RUN_MILLISECONDS)
     expect(mark(editor, "image")).to_have_text("… queued")
     expect(mark(editor, "tokens")).to_have_text(re.compile("[✓◆]"))

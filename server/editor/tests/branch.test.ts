@@ -88,20 +88,67 @@ describe("what may differ", () => {
   });
 });
 
+/** A run of the file itself, with the values that its inputs have there. */
+const ITSELF = { at: {}, values: {} };
+
 describe("a loop in files that files call", () => {
   test.each(["repaint.told.loop", "repaint.blended.loop"])("%s is branched once its node is taken apart", async (path) => {
     const tree = parse(text("inpaint"));
-    const apart = takenApart(tree, "inpaint", path, files)!;
+    const apart = takenApart(tree, "inpaint", path, files, ITSELF)!;
     expect([apart.nodes, apart.loop.path]).toEqual([["repaint"], path.replace("repaint.", "")]);
     const made = branch(apart.file, seamOf(apart.loop), { at: 2, ...NOTHING });
     const written = write(applyEdits(tree, [...apart.edits, ...made.change.edits!]));
     await expect(written).toMatchFileSnapshot(`${branches}/inpaint_${apart.loop.scope.owner!.node}_same.json`);
   });
   test("others stay as they are", () => {
-    expect(takenApart(parse(text("txt2img")), "txt2img", "denoise.loop", files)).toMatchObject({ edits: [], nodes: [] });
-    expect(takenApart(parse(text("txt2img")), "txt2img", "nobody.loop", files)).toBeNull();
-    const apart = takenApart(parse(text("sampler_comparison")), "sampler_comparison", "pictures.picture.denoise.loop", files)!;
-    expect(() => seamOf(apart.loop)).toThrow("lies too deep");
+    expect(takenApart(parse(text("txt2img")), "txt2img", "denoise.loop", files, ITSELF)).toMatchObject({ edits: [], nodes: [] });
+    expect(takenApart(parse(text("txt2img")), "txt2img", "nobody.loop", files, ITSELF)).toBeNull();
+  });
+});
+
+describe("a loop in a map", () => {
+  const PATH = "pictures.picture.denoise.loop";
+  const apartFrom = (tree: Tree, at: number, values = {}) =>
+    takenApart(tree, "sampler_comparison", PATH, files, { at: { pictures: at }, values })!;
+
+  test("is branched for one item, which gets nodes and an output of its own", async () => {
+    const tree = parse(text("sampler_comparison"));
+    const apart = apartFrom(tree, 1, { schedulers: ["euler", "ddim"], step_counts: [3] });
+    expect(apart.items).toEqual([{ map: "pictures", index: 1, given: { scheduler: "ddim", steps: 3 } }]);
+    expect([apart.nodes, apart.loop.path]).toEqual([["picture_2"], "denoise.loop"]);
+    const made = branch(apart.file, seamOf(apart.loop), { at: 1, ...NOTHING });
+    expect(made.outputs).toEqual(["image_2_branch"]);
+    const after = applyEdits(tree, [...apart.edits, ...made.change.edits!]);
+    const [before, now] = [files("sampler_comparison"), valueOf(after.root) as WorkflowFile];
+    expect(now.nodes.pictures).toEqual(before.nodes.pictures);
+    expect(now.outputs).toMatchObject(before.outputs!);
+    await expect(write(after)).toMatchFileSnapshot(`${branches}/sampler_comparison_item.json`);
+  });
+
+  test("of a product, the last list goes fastest", () => {
+    const given = (at: number) => apartFrom(parse(text("sampler_comparison")), at).items[0]!.given;
+    expect([0, 3, 4, 19].map(given)).toEqual([
+      { scheduler: "ddim", steps: 2 }, { scheduler: "ddim", steps: 16 }, { scheduler: "euler", steps: 2 }, { scheduler: "unipc", steps: 16 },
+    ]); // prettier-ignore
+    expect(() => given(20)).toThrow("scheduler of pictures has no item 21 any more");
+  });
+
+  test("is refused in words where only a run knows the items", () => {
+    const each = { op: "set" as const, path: ["nodes", "pictures", "each", "steps"], value: { from: "columns" } };
+    const tree = applyEdits(parse(text("sampler_comparison")), [each]);
+    expect(() => apartFrom(tree, 0)).toThrow(NoSeam);
+    expect(() => apartFrom(tree, 0)).toThrow("steps of pictures comes from columns, so that only a run knows its items. Write the list");
+  });
+
+  test("directly in the body: the item's own loop is branched, with its number where that counts", () => {
+    const guidance = files("guidance");
+    const { loop, ...others } = guidance.nodes;
+    const inner = { nodes: { loop: loop!, numbered: { type: "label", inputs: { number: { from: "index" } } } }, outputs: {} };
+    const file = { ...guidance, nodes: { ...others, many: { type: "map", each: { x: ["a", "b"] }, body: inner } } };
+    const found = takenApart(parse(JSON.stringify(file)), "mapped", "many.loop", files, { at: { many: 1 }, values: {} })!;
+    expect(found.loop.path).toBe("loop_2");
+    expect(found.file.nodes.numbered_2!.inputs!.number).toBe(1);
+    expect(seamOf(found.loop)).toMatchObject({ node: "loop_2", called: null });
   });
 });
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { NodeType } from "../src/api/types";
 import { flowLinks, flowNodes, named, noteId } from "../src/canvas/flow";
+import { layOutGraph, withoutShortcuts } from "../src/canvas/layout";
 import { type Offer, found, offerFits, portFor, score } from "../src/canvas/offers";
 import { positionsOf, remember } from "../src/canvas/placement";
 import { MOST_FIELDS, rowsOf } from "../src/canvas/rows";
@@ -9,7 +10,7 @@ import { applyEdits } from "../src/document/edit";
 import { begin } from "../src/document/history";
 import { type Tree, parse, valueOf } from "../src/document/syntax";
 import type { WorkflowFile } from "../src/document/workflow";
-import { INPUTS, OUTPUTS, type Surroundings, readGraph } from "../src/graph/graph";
+import { type Graph, INPUTS, type Link, OUTPUTS, type Surroundings, readGraph } from "../src/graph/graph";
 import { isList, typeColor } from "../src/parts/typeColor";
 import type { Level } from "../src/state/level";
 
@@ -152,4 +153,28 @@ test("colours go by the type: optional ones and lists like their items, unknown 
   expect(typeColor("MyPluginType")).toBe(typeColor("MyPluginType"));
   expect(typeColor("Latents")).not.toBe(typeColor("Image"));
   expect([isList("list[Image]"), isList("Timesteps"), isList("Image")]).toEqual([true, true, false]);
+});
+
+describe("laying out", () => {
+  const nodes = (names: readonly string[]) => names.map((id) => ({ id }) as Graph["nodes"][number]);
+  const link = (from: string, to: string): Link => ({ id: `${from}>${to}`, from, output: "output", to, input: "input" });
+  const ends = (links: readonly Link[]) => links.map((one) => one.id);
+  test("a shortcut is a link between nodes that a longer way joins too", () => {
+    const links = [link("a", "b"), link("b", "c"), link("a", "c"), link("a", "d"), link("c", "d"), link("x", "c")];
+    expect(ends(withoutShortcuts(links))).toEqual(["a>b", "b>c", "c>d", "x>c"]);
+    expect(ends(withoutShortcuts([link("a", "b"), link("b", "a")]))).toEqual(["a>b", "b>a"]);
+  });
+  test("of many nodes too, each is to the right of what it takes from, and none is over another", () => {
+    const size = { width: 220, height: 120 };
+    const chains = Array.from({ length: 40 }, (_, at) => [`a${at}`, `b${at}`, `c${at}`]);
+    const links = chains.flatMap(([a, b, c]) => [link("model", a!), link(a!, b!), link(b!, c!), link("model", c!)]);
+    const graph = { file: {} as WorkflowFile, nodes: nodes(["model", ...chains.flat()]), links };
+    const places = layOutGraph(graph, () => size);
+    for (const { from, to } of links) expect(places[to]![0]).toBeGreaterThanOrEqual(places[from]![0] + size.width);
+    const boxes = Object.values(places);
+    const over = boxes.filter(([x, y], at) =>
+      boxes.some(([left, top], other) => other !== at && Math.abs(left - x) < size.width && Math.abs(top - y) < size.height),
+    );
+    expect(over).toEqual([]);
+  });
 });

@@ -7,7 +7,7 @@ import { matching } from "../src/forms/Combobox";
 import { controlOf, snapped, stepOf } from "../src/forms/control";
 import { declarationEdits, inOrder, retyped } from "../src/forms/declaration";
 import { codeIn, readDocumentation } from "../src/forms/documentation";
-import { inWords, parseJson, parseNumber } from "../src/forms/parse";
+import { hasLines, inLines, inWords, parseJson, parseLines, parseList, parseNumber } from "../src/forms/parse";
 import { maskInput, namesIn, pictureIn, purposeIn, purposeOfInput } from "../src/forms/purpose";
 import { fileId, forFile, forRun } from "../src/forms/stored";
 import { applyEdits } from "../src/document/edit";
@@ -38,8 +38,9 @@ describe("which control a port gets", () => {
       { kind: "choice", options: ["a", "b"], nullable: false },
     ],
     ["path", "Path", { type: "string", format: "path" }, { kind: "path", purpose: "file" }],
-    ["labels", "list[str]", { type: "array" }, { kind: "texts" }],
-    ["items", "list[Any]", { type: "array" }, { kind: "json" }],
+    ["labels", "list[str]", { type: "array" }, { kind: "list", items: "string" }],
+    ["step_counts", "array", { type: "array", items: { type: "integer" } }, { kind: "list", items: "integer" }],
+    ["items", "list[Any]", { type: "array" }, { kind: "json", list: true }],
   ])("%s of type %s", (name, type, schema, control) => {
     expect(controlOf({ name, type, schema })).toMatchObject(control);
   });
@@ -198,6 +199,19 @@ describe("what a path names", () => {
     expect(pictureIn(file, {}, CATALOG)).toBe("example.png");
     expect(pictureIn(file, { image: "file:1" }, CATALOG)).toBe("file:1");
   });
+  test("a switch hands on what it is given: each of its cases names what the taker loads", () => {
+    const nodes = {
+      chosen: { type: "switch", select: "a", cases: { a: { from: "inputs.mask_one" } }, default: { from: "again" } },
+      again: { type: "switch", select: "a", cases: { a: { from: "inputs.other" } }, default: { from: "chosen" } },
+      model: { type: "load_model", inputs: { path: { from: "chosen" } } },
+    };
+    const of = (name: string) => purposeOfInput({ stepgraph: 1, nodes }, { name, type: "path" }, CATALOG);
+    expect([of("mask_one"), of("other"), of("unused")]).toEqual(["model", "model", "file"]);
+    const given = shipped("any_conditioning.json");
+    const models = Object.keys(given.inputs!).filter((name) => name.endsWith("_model"));
+    expect(models.length).toBe(4);
+    expect(models.map((name) => purposeOfInput(given, { name, type: "path" }, CATALOG))).toEqual(Array(4).fill("model"));
+  });
   test("where no known node takes it, the name tells, then the help", () => {
     const of = (name: string, help = "") => purposeOfInput(undefined, { name, type: "path", help }, new Map());
     expect([
@@ -220,7 +234,7 @@ describe("what a path names", () => {
               [input, purposeOfInput(file, { name: input, type: "path", help: one.description }, CATALOG)] as const,
           );
       });
-    expect(paths.filter(([name, purpose]) => name === "model" && purpose !== "model")).toEqual([]);
+    expect(paths.filter(([name, purpose]) => /(^|_)model$/.test(name) && purpose !== "model")).toEqual([]);
     expect(paths.filter(([name, purpose]) => name === "mask" && purpose !== "mask")).toEqual([]);
     expect(paths.filter(([name, purpose]) => name === "image" && purpose !== "picture")).toEqual([]);
     expect(paths.length).toBeGreaterThan(20);
@@ -286,6 +300,11 @@ describe("declarations of inputs", () => {
     expect(retyped({ type: "string", default: "cat" }, "number")).toEqual({ type: "number", default: 0 });
     expect(retyped({ type: "string" }, "number")).toEqual({ type: "number" });
   });
+  test("what items are is said of lists only", () => {
+    const list = { type: "array", default: [1], items: "integer" };
+    expect(retyped(list, "array")).toEqual(list);
+    expect(retyped(list, "string")).toEqual({ type: "string", default: "" });
+  });
   test("edits change nothing else of the file", () => {
     const tree = parse(JSON.stringify({ stepgraph: 1, inputs: { steps, other: { type: "any" } }, nodes: {} }));
     const after = retyped(steps, "string");
@@ -306,4 +325,24 @@ test("offers are narrowed by words, in any order", () => {
     "euler",
     "my euler",
   ]);
+});
+
+describe("lists", () => {
+  test.each(["", "ddim", "ddim\neuler", "two words\nof one, item", "a\n"])("texts stand one a line: %j", (text) => {
+    const { value } = parseLines(text, "string") as { value: string[] };
+    expect(hasLines(value)).toBe(true);
+    expect(inLines(value)).toBe(text);
+  });
+  test("numbers stand one a line, or behind each other", () => {
+    expect(parseLines("2\n4, 8", "integer")).toEqual({ value: [2, 4, 8] });
+    expect(inLines([2, 4, 8])).toBe("2\n4\n8");
+    expect(parseLines("0.5 1", "number")).toEqual({ value: [0.5, 1] });
+    expect(parseLines("2 x", "integer")).toEqual({ problem: "A whole number is expected, not “x”." });
+    expect(parseLines("2.5", "integer")).toHaveProperty("problem");
+  });
+  test("items that are no lines are JSON, and what is no list is refused", () => {
+    expect([["two\nlines"], [{ from: "a" }], [["a"]], "a"].map(hasLines)).toEqual([false, false, false, false]);
+    expect(parseList("[1, [2]]", "refused")).toEqual({ value: [1, [2]] });
+    expect(parseList("3", "refused")).toEqual({ problem: "A list is expected: [3], in brackets." });
+  });
 });

@@ -184,16 +184,17 @@ export const OPERATIONS: Record<string, Operation> = {
   },
   removeOutput({ file, body, graph, picks }) {
     const port = picks.one(graph.nodes.find((node) => node.id === OUTPUTS)!.inputs);
-    return port ? edits.removeOutput(file, body, port.id) : null;
+    return port ? edits.removePort(file, body, OUTPUTS, port) : null;
   },
   renameOutput({ file, body, graph, picks }) {
     const ports = graph.nodes.find((node) => node.id === OUTPUTS)!.inputs;
     const port = picks.one(ports);
     return port
-      ? edits.renameOutput(
+      ? edits.renamePort(
           file,
           body,
-          port.id,
+          OUTPUTS,
+          port,
           freeAmong(
             `${port.name}_b`,
             ports.map((one) => one.name),

@@ -46,7 +46,7 @@ describe("steps of a run", () => {
 describe("loops in several iterations", () => {
   test("of a map are each a timeline of their own", () => {
     const loop = loopOf("sampler_comparison");
-    const calls = ["pictures[0].picture.denoise.loop[0].step", "pictures[1].picture.denoise.loop[4].step", "pictures[1].label"];
+    const calls = ["pictures[1].picture.denoise.loop[4].step", "pictures[0].picture.denoise.loop[0].step", "pictures[1].label"];
     const found = instancesOf(loop, calls);
     expect(found.map(nameOf)).toEqual(["pictures 1 › picture › denoise", "pictures 2 › picture › denoise"]);
     const made = new Map(calls.map((call) => [call, { key: call, there: true, cached: true, seconds: null }]));

@@ -92,6 +92,16 @@ def test_another_seed_from_the_branch_on(server: Running) -> None:
     assert pixels(server, after["image_branch"]) != pixels(server, before["image"])
 
 
+def test_of_a_map_one_item_is_branched(server: Running) -> None:
+    inputs = {"schedulers": ["euler", "ddim"], "step_counts": [3], "seed": 9}
+    _, started = run(server, "sampler_comparison", None, inputs, ["image"])
+    assert unets(started)
+    own = branched("sampler_comparison_item")
+    after, started = run(server, "sampler_comparison", own, inputs, ["image_2", "image_2_branch"])
+    assert unets(started) == []
+    assert after["image_2_branch"]["key"] == after["image_2"]["key"]
+
+
 @dataclass(frozen=True)
 class Case:
     """A branch, the workflow that it is of, and whether anything differs in it."""

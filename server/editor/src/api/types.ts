@@ -10,6 +10,7 @@ export type PortSchema = {
   exclusiveMinimum?: number;
   exclusiveMaximum?: number;
   format?: string;
+  items?: PortSchema;
   anyOf?: PortSchema[];
 };
 

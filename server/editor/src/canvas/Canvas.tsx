@@ -1,23 +1,25 @@
 /** The level that is shown, as nodes and links. */
 
 import {
-  Background, BackgroundVariant, type EdgeChange, MiniMap, Panel, ReactFlow, type ReactFlowInstance, SelectionMode,
+  Background, BackgroundVariant, type EdgeChange, Panel, ReactFlow, type ReactFlowInstance, SelectionMode, type Viewport,
 } from "@xyflow/react"; // prettier-ignore
-import { type KeyboardEvent, type MouseEvent, Suspense, lazy, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, type MouseEvent, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { levelAt } from "../graph/graph";
 import { allCommands, keysOf, perform } from "../state/command";
+import { lazily } from "../parts/lazily";
 import { useStore } from "../state/store";
 import { rootDoc } from "../state/documents";
 import type { Level } from "../state/level";
 import { boxesOf, inspectOutput } from "./actions";
 import { canvas, useCanvas } from "./canvasState";
-import { categoryColor } from "./categoryColor";
 import { ConnectionLine } from "./ConnectionLine";
-import { beginDrawing, beginMoving, drawn, endDrawing, endMoving, moved } from "./drawing";
+import { beginDrawing, beginMoving, drawn, endClicking, endDrawing, endMoving, moved } from "./drawing";
+import { Far, isFar } from "./far";
 import { type FlowLink, type FlowNode, flowLinks } from "./flow";
 import { FrameView } from "./FrameView";
 import { isOpenable, openNode } from "./levels";
 import { openMenuAt, openNodeMenu } from "./menus";
+import { MiniMap } from "./MiniMap";
 import { useFlowNodes } from "./nodeChanges";
 import { NodeView } from "./NodeView";
 import { NoteView } from "./NoteView";
@@ -31,7 +33,7 @@ import "@xyflow/react/dist/style.css";
 import "./canvas.css";
 
 const TYPES = { graph: NodeView, note: NoteView, frame: FrameView };
-const Overlays = lazy(() => import("./Overlays"));
+const Overlays = lazily(() => import("./Overlays"));
 
 export function Canvas() {
   const level = useShownLevel();
@@ -103,23 +105,27 @@ function Flow({ level, positions, element }: FlowProps) {
   const [nodes, onNodesChange] = useFlowNodes(level, { positions, check, unfolded, selection });
   const [edges, onEdgesChange] = useFlowLinks(level);
   const [start] = useState(() => viewportFor(boxesOf(nodes), element));
+  const [far, setFar] = useState(() => isFar(start.zoom));
+  const hearMove = useCallback((_: unknown, { zoom }: Viewport) => setFar(isFar(zoom)), []);
   return (
-    <ReactFlow
+    <Far value={far}><ReactFlow
       nodes={nodes} edges={edges} nodeTypes={TYPES} onNodesChange={onNodesChange} onEdgesChange={onEdgesChange} onInit={putFlow}
+      onMove={hearMove} edgesReconnectable={!far}
       defaultViewport={start} minZoom={LEAST_ZOOM} maxZoom={MOST_ZOOM} onlyRenderVisibleElements zoomOnDoubleClick={false}
       deleteKeyCode={null} multiSelectionKeyCode={MULTI} selectionMode={SelectionMode.Partial} edgesFocusable={false} elevateNodesOnSelect
       onConnect={drawn} onConnectStart={beginDrawing} onConnectEnd={endDrawing} connectionLineComponent={ConnectionLine}
+      onClickConnectStart={beginDrawing} onClickConnectEnd={endClicking}
       onReconnect={moved} onReconnectStart={beginMoving} onReconnectEnd={endMoving} reconnectRadius={12} connectionRadius={22}
       onNodeDoubleClick={enter} onNodeContextMenu={nodeMenu} onPaneContextMenu={paneMenu} onEdgeContextMenu={linkMenu} onEdgeClick={inspectLink}
       attributionPosition="top-right" onSelectionContextMenu={selectionMenu} onPaneClick={unselectLinks} onError={report} ariaLabelConfig={WORDS}
     >
       <Background variant={BackgroundVariant.Dots} gap={24} size={1.4} color="var(--dots)" />
-      <MiniMap pannable zoomable nodeColor={mapColor} nodeStrokeWidth={0} ariaLabel="Mini-map" />
+      <MiniMap nodes={nodes} />
       <Panel position="bottom-left">
         <ToolBar />
       </Panel>
       {level.graph.nodes.length <= 2 && <Panel position="top-center"><p className="canvas-hint">Double click the canvas, or press Ctrl+K, to add a node.</p></Panel>}
-    </ReactFlow>
+    </ReactFlow></Far>
   ); // prettier-ignore
 }
 
@@ -182,9 +188,4 @@ function inspectLink(_: MouseEvent, edge: FlowLink): void {
 
 function selectionMenu(event: MouseEvent): void {
   openMenuAt(event, { about: "node" });
-}
-
-function mapColor(node: FlowNode): string {
-  if (node.type !== "graph") return "transparent";
-  return node.data.node.entry === null ? "var(--line-strong)" : categoryColor(node.data.node.category);
 }

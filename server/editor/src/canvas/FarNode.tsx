@@ -1,11 +1,13 @@
 import { useStoreApi } from "@xyflow/react";
+import { useState } from "react";
 import { OUTPUTS } from "../graph/graph";
 import { runPath } from "../state/documents";
 import { nodeRun } from "../state/runs";
 import { useStore } from "../state/store";
+import { useCanvas } from "./canvasState";
 import { type NodeData, domId } from "./flow";
 import { Result } from "./Result";
-import { Socket } from "./Socket";
+import { Socket, StillSocket } from "./Socket";
 import { sizeOf, socketsOf } from "./size";
 
 /** A node from afar: its title in large letters, its sockets where they are from near, and of the outputs the pictures. */
@@ -13,6 +15,9 @@ export function FarNode({ data }: { data: NodeData }) {
   const { node, collapsed, unfolded, crumb } = data;
   const internal = useStoreApi().getState().nodeLookup.get(node.id);
   const state = useStore((store) => nodeRun(store, runPath(crumb, node.id))?.state ?? "");
+  const [pointed, setPointed] = useState(false);
+  const drawing = useCanvas((canvas) => canvas.drawn !== null);
+  const Dot = pointed || drawing ? Socket : StillSocket;
   const height = internal?.measured.height ?? sizeOf(node, unfolded, collapsed).height;
   const estimated = socketsOf(node, unfolded, collapsed);
   const bounds = internal?.internals.handleBounds;
@@ -23,19 +28,24 @@ export function FarNode({ data }: { data: NodeData }) {
   const inputs = node.inputs.filter((port) => topOf(port.id, "target") !== undefined);
   const outputs = node.outputs.filter((port) => topOf(port.id, "source") !== undefined);
   return (
-    <div className={`far-node ${state}`} style={{ height: height - 2 }}>
+    <div
+      className={`far-node ${state}`}
+      style={{ height: height - 2 }}
+      onPointerEnter={() => setPointed(true)}
+      onPointerLeave={() => setPointed(false)}
+    >
       <span className="far-title" id={`${domId(node.id)}-title`}>
         {breakable(node.title || node.id)}
       </span>
-      <span className="hidden-text" id={`${domId(node.id)}-state`}>
+      <span hidden id={`${domId(node.id)}-state`}>
         {state}
       </span>
       {node.id === OUTPUTS && node.inputs.map((port) => <Result key={port.id} crumb={crumb} name={port.name} />)}
       {inputs.map((port) => (
-        <Socket key={port.id} node={node} port={port} side="input" top={topOf(port.id, "target")} />
+        <Dot key={port.id} node={node} port={port} side="input" top={topOf(port.id, "target")} />
       ))}
       {outputs.map((port) => (
-        <Socket key={port.id} node={node} port={port} side="output" top={topOf(port.id, "source")} />
+        <Dot key={port.id} node={node} port={port} side="output" top={topOf(port.id, "source")} />
       ))}
     </div>
   );

@@ -1,11 +1,12 @@
 /** One node on the canvas. */
 
-import { type NodeProps, useStore as useFlow, useUpdateNodeInternals } from "@xyflow/react";
-import { type CSSProperties, memo, useEffect } from "react";
+import { type NodeProps, useUpdateNodeInternals } from "@xyflow/react";
+import { type CSSProperties, memo, useContext, useEffect } from "react";
 import { INPUTS, OUTPUTS } from "../graph/graph";
 import { runPath } from "../state/documents";
 import { toggleUnfolded } from "./canvasState";
 import { categoryColor } from "./categoryColor";
+import { Far } from "./far";
 import { FarNode } from "./FarNode";
 import { type GraphFlowNode, type NodeData, isAt } from "./flow";
 import { NodeHead } from "./NodeHead";
@@ -17,19 +18,19 @@ import { Socket } from "./Socket";
 import { widthOf } from "./size";
 import "./node.css";
 
-/** Below this zoom, nodes show their titles alone. */
-const FAR = 0.35;
-
-const isFar = (state: { transform: readonly [number, number, number] }) => state.transform[2] < FAR;
+/** Nodes whose sockets React Flow measured: one that only comes into view again need not be measured again. */
+const measured = new WeakSet<NodeData>();
 
 export const NodeView = memo(function NodeView({ data, selected }: NodeProps<GraphFlowNode>) {
-  const far = useFlow(isFar);
-  const { node, collapsed, unfolded } = data;
+  const far = useContext(Far);
+  const { node } = data;
   const update = useUpdateNodeInternals();
   // Sockets that moved within a node of the same size would not be noticed.
   useEffect(() => {
-    if (!far) update(node.id);
-  }, [far, node, collapsed, unfolded, update]);
+    if (far || measured.has(data)) return;
+    measured.add(data);
+    update(node.id);
+  }, [far, data, node.id, update]);
   const off = node.entry?.mute === true || node.entry?.bypass === true;
   const style = { "--category": off ? "var(--line-strong)" : categoryColor(node.category), width: widthOf(node) } as CSSProperties;
   return (

@@ -12,13 +12,14 @@ export function Popover({ at, label, className, onClose, children }: {
 }) { // prettier-ignore
   const box = useRef<HTMLDivElement>(null);
   const [place, setPlace] = useState<Point | null>(null);
+  // Who had the focus: asked before anything in the box takes it.
+  const [before] = useState(() => document.activeElement);
   useLayoutEffect(() => {
     const { width, height } = box.current!.getBoundingClientRect();
     const [x, y] = at ?? [(window.innerWidth - width) / 2, window.innerHeight * 0.12];
     setPlace([clamp(x, window.innerWidth - width - EDGE), clamp(y, window.innerHeight - height - EDGE)]);
   }, [at]);
   useEffect(() => {
-    const before = document.activeElement;
     const outside = (event: PointerEvent) => box.current?.contains(event.target as Node) || onClose();
     window.addEventListener("pointerdown", outside, true);
     return () => {
@@ -26,7 +27,7 @@ export function Popover({ at, label, className, onClose, children }: {
       const lost = document.activeElement === document.body || document.activeElement === null;
       if (lost && before instanceof HTMLElement) before.focus({ preventScroll: true });
     };
-  }, [onClose]);
+  }, [onClose, before]);
   const style = place ? { left: place[0], top: place[1] } : { left: 0, top: 0, opacity: 0 };
   return (
     <div ref={box} className={`popover ${className}`} role="dialog" aria-label={label} style={style}>

@@ -1,13 +1,14 @@
-import { type MouseEvent, Suspense, lazy } from "react";
+import { type MouseEvent, Suspense } from "react";
 import { INPUTS, type Port } from "../graph/graph";
 import { plain } from "../graph/types";
+import { lazily } from "../parts/lazily";
 import { type NodeData, isAt } from "./flow";
 import { openNodeMenu } from "./menus";
 import { type Row, isMissing } from "./rows";
 import { Socket } from "./Socket";
 
 // The graph is painted before its fields are there; they need no other room than their names.
-const PortField = lazy(async () => ({ default: (await import("../forms/PortField")).PortField }));
+const PortField = lazily(async () => ({ default: (await import("../forms/PortField")).PortField }));
 
 /** One row of a node: an input at the left, an output at the right, or a value that can be written here. */
 export function PortRow({ row, data }: { row: Row; data: NodeData }) {

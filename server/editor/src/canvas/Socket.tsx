@@ -12,23 +12,38 @@ export type SocketProps = { node: GraphNode; port: Port; side: "input" | "output
 
 export const Socket = memo(function Socket({ node, port, side, top }: SocketProps) {
   const refused = useCanvas((state) => state.drawn !== null && !fits(state.drawn, node.id, port, side));
-  const input = side === "input";
-  const missing = input && isMissing(port);
-  const classes = ["socket", isList(port.type) && "list", refused && "refused", missing && "missing", (!input || isLinked(port)) && "full"];
-  const style = { "--type": typeColor(port.type), ...(top !== undefined && { top }) } as CSSProperties;
+  const { className, ...look } = lookOf(port, side, top);
   return (
     <Handle
-      type={input ? "target" : "source"}
-      position={input ? Position.Left : Position.Right}
+      type={side === "input" ? "target" : "source"}
+      position={side === "input" ? Position.Left : Position.Right}
       id={port.id}
-      className={classes.filter(Boolean).join(" ")}
-      style={style}
-      role="img"
-      aria-label={`${side} ${port.name}: ${plain(port.type)}${missing ? ", missing" : ""}`}
+      className={refused ? `${className} refused` : className}
       title={`${port.name}: ${port.type}${port.help ? `\n${port.help}` : ""}`}
+      {...look}
     />
   );
 });
+
+/** A socket that is only looked at: links are drawn to it, but it hears nothing, which is cheaper by the hundreds. */
+export function StillSocket({ port, side, top }: SocketProps) {
+  const { className, ...look } = lookOf(port, side, top);
+  const [type, position] = side === "input" ? ["target", Position.Left] : ["source", Position.Right];
+  const classes = `react-flow__handle react-flow__handle-${position} ${type} still ${className}`;
+  return <span className={classes} data-handleid={port.id} data-handlepos={position} {...look} />;
+}
+
+function lookOf(port: Port, side: "input" | "output", top: number | undefined) {
+  const input = side === "input";
+  const missing = input && isMissing(port);
+  const classes = ["socket", isList(port.type) && "list", missing && "missing", (!input || isLinked(port)) && "full"];
+  return {
+    className: classes.filter(Boolean).join(" "),
+    style: { "--type": typeColor(port.type), ...(top !== undefined && { top }) } as CSSProperties,
+    role: "img",
+    "aria-label": `${side} ${port.name}: ${plain(port.type)}${missing ? ", missing" : ""}`,
+  };
+}
 
 /** Whether the link that is being drawn may end at a socket. */
 export function fits(drawn: LinkEnd, node: string, port: Port, side: "input" | "output"): boolean {

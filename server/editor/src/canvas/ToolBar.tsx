@@ -13,6 +13,8 @@ export function ToolBar() {
       <Tool id="zoom-in">+</Tool>
       <Tool id="fit">Fit</Tool>
       <Tool id="layout">Lay out</Tool>
+      <Tool id="undo">↶</Tool>
+      <Tool id="redo">↷</Tool>
     </div>
   );
 }

@@ -173,7 +173,7 @@ export function selectedBoxes(): Box[] {
   return boxesOf(canvas.get().flow?.getNodes() ?? []).filter((box) => chosen.has(box.id));
 }
 
-export function boxOf(boxes: readonly Box[]): Omit<Box, "id"> | null {
+export function boxOf(boxes: readonly Omit<Box, "id">[]): Omit<Box, "id"> | null {
   if (boxes.length === 0) return null;
   const x = Math.min(...boxes.map((box) => box.x));
   const y = Math.min(...boxes.map((box) => box.y));

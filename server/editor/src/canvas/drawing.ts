@@ -47,6 +47,11 @@ async function told(work: Promise<boolean>): Promise<void> {
   }
 }
 
+/** A link that is drawn by two clicks, or taps: where it begins, all sockets tell whether it may end there. */
+export function endClicking(): void {
+  canvas.set({ drawn: null });
+}
+
 /** A link that ended on no socket: on a node it goes to what fits there, on the canvas the palette offers what fits. */
 export function endDrawing(event: MouseEvent | TouchEvent, state: FinalConnectionState): void {
   const end = canvas.get().drawn;

@@ -3,16 +3,13 @@
 import { disconnect, removePort, renamePort } from "../graph/edits";
 import { INPUTS, OUTPUTS, type Port, ownerOf } from "../graph/graph";
 import { addFileInput } from "../graph/edits";
+import type { MenuGroups, MenuItem } from "../parts/Menu";
 import { type Command, allCommands, perform } from "../state/command";
 import { useStore } from "../state/store";
 import { inspectOutput, selectedNodes, unlink } from "./actions";
 import { addPort, makeInput, makeOutput } from "./adding";
 import { type MenuRequest, canvas, shownLevel } from "./canvasState";
 import { isLinked } from "./rows";
-
-export type MenuItem = { title: string; keys?: string; run(): void };
-/** Items in groups; a line stands between groups. */
-export type MenuGroups = MenuItem[][];
 
 const NODE: string[][] = [
   ["open", "leave"],

@@ -19,10 +19,10 @@ export function widthOf(node: GraphNode): number {
   return node.id === OUTPUTS ? 186 : 224;
 }
 
-/** Paths and values of any type stand below their name; texts over several lines. */
+/** Paths and values of any type stand below their name; texts and lists over several lines. */
 function fieldHeight(port: Port): number {
   const { type, format, enum: choices } = port.schema ?? {};
-  if (type === undefined || (type === "string" && format === undefined && choices === undefined)) return TEXT;
+  if (type === undefined || type === "array" || (type === "string" && format === undefined && choices === undefined)) return TEXT;
   return format === "path" ? PATH : FIELD;
 }
 

@@ -1,7 +1,7 @@
 /** What of a level is in view. */
 
 import { getViewportForBounds } from "@xyflow/react";
-import { type Box, boxOf } from "./actions";
+import { type Box, boxOf, boxesOf } from "./actions";
 import { canvas } from "./canvasState";
 
 export const LEAST_ZOOM = 0.05;
@@ -16,8 +16,11 @@ export function viewportFor(boxes: readonly Box[], element: HTMLElement) {
   return getViewportForBounds(bounds, element.clientWidth, element.clientHeight, LEAST_ZOOM, 1, PADDING);
 }
 
-/** Shows the whole level, or some of its nodes. */
+/** Shows the whole level, or some of its nodes; also those that were never in view, which React Flow's own way leaves out. */
 export function fit(ids?: readonly string[]): void {
-  const nodes = ids?.map((id) => ({ id }));
-  void canvas.get().flow?.fitView({ padding: PADDING, maxZoom: 1, duration: 150, ...(nodes && { nodes }) });
+  const { flow } = canvas.get();
+  const element = document.querySelector<HTMLElement>(".canvas");
+  if (flow === null || element === null) return;
+  const boxes = boxesOf(flow.getNodes()).filter((box) => ids?.includes(box.id) ?? true);
+  void flow.setViewport(viewportFor(boxes, element), { duration: 150 });
 }

@@ -13,6 +13,8 @@ export type InputDeclaration = {
   minimum?: number;
   maximum?: number;
   enum?: Json[];
+  /** Of a list: the type of its items. */
+  items?: string;
 };
 
 export type NodeEntry = {

@@ -1,9 +1,10 @@
+import { useEffect, useRef } from "react";
 import { type Doc, type Tab, isDirty } from "../state/documents";
 import { type Store, useStore } from "../state/store";
 import { useClashes } from "./clashes";
-import { closeTab, fileMenu } from "./commands";
+import { closeTab } from "./commands";
 import { review } from "./disk";
-import { Menu } from "./Menu";
+import { FileMenu } from "./FileMenu";
 import { openNew } from "./opening";
 import "./files.css";
 
@@ -12,17 +13,15 @@ export function FileBar() {
   const tabs = useStore((state) => state.tabs);
   return (
     <nav aria-label="Files" className="file-bar">
-      <Menu title="File" commands={fileMenu} />
+      <FileMenu />
       <ul className="file-tabs">
         {tabs.map((tab, at) => (
           <FileTab key={tab.crumbs[0]!.doc} tab={tab} at={at} />
         ))}
-        <li>
-          <button className="plain icon" aria-label="New workflow" title="New workflow" onClick={openNew}>
-            +
-          </button>
-        </li>
       </ul>
+      <button className="plain icon" aria-label="New workflow" title="New workflow" onClick={openNew}>
+        +
+      </button>
     </nav>
   );
 }
@@ -34,8 +33,12 @@ function FileTab({ tab, at }: { tab: Tab; at: number }) {
   const changed = useStore((state) => changedIn(state, tab));
   const shipped = useStore((state) => state.docs[name]?.shipped ?? false);
   const clash = useClashes((state) => tab.crumbs.find((crumb) => state.clashes[crumb.doc])?.doc);
+  const element = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (active) element.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [active]);
   return (
-    <li className={active ? "file-tab active" : "file-tab"}>
+    <li ref={element} className={active ? "file-tab active" : "file-tab"}>
       <button
         className="plain"
         aria-current={active ? "page" : undefined}

@@ -24,6 +24,7 @@ function Settled({ name }: { name: string }) {
   );
 }
 
+/** It may open while somebody types: the keys that still come go to a button that decides nothing. */
 function Decisions({ clash }: { clash: Clash }) {
   const [choices, setChoices] = useState<readonly Choice[]>(() => clash.conflicts.map(() => "mine"));
   const closeDialog = useStore((state) => state.closeDialog);
@@ -39,7 +40,9 @@ function Decisions({ clash }: { clash: Clash }) {
           same place was changed in two ways. Choose what shall stay; nothing is saved by this.
         </p>
         <div className="row">
-          <button onClick={() => setChoices(clash.conflicts.map(() => "mine"))}>All mine</button>
+          <button ref={beginsHere} onClick={() => setChoices(clash.conflicts.map(() => "mine"))}>
+            All mine
+          </button>
           <button onClick={() => setChoices(clash.conflicts.map(() => "theirs"))}>All from the disk</button>
         </div>
         <ul className="merge-list">
@@ -50,7 +53,7 @@ function Decisions({ clash }: { clash: Clash }) {
           ))}
         </ul>
         <div className="row dialog-buttons">
-          <button ref={beginsHere} className="primary" onClick={apply}>
+          <button className="primary" onClick={apply}>
             Merge
           </button>
           <button onClick={closeDialog}>Decide later</button>

@@ -51,8 +51,8 @@ export const fileCommands: Command[] = [
 ]; // prettier-ignore
 
 /** The menu of the bar, with lines between groups. */
-export const fileMenu: readonly (Command | null)[] = [
-  create, open, templates, importFiles, null, saveFile, saveAs, saveEvery, downloadFile, null, rename, revert, remove, null, json, close,
+export const fileMenu: readonly (readonly Command[])[] = [
+  [create, open, templates, importFiles], [saveFile, saveAs, saveEvery, downloadFile], [rename, revert, remove], [json, close],
 ]; // prettier-ignore
 
 /** Lets somebody choose files of his machine to open. */

@@ -129,7 +129,6 @@ function hear(): () => void {
 export function useLive(): void {
   useEffect(() => {
     const leave = [hear(), hearDrops()];
-    void start();
     return () => leave.forEach((end) => end());
   }, []);
   useChecks();

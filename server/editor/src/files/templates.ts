@@ -12,11 +12,11 @@ const GROUPS: readonly { title: string; names: readonly string[] }[] = [
   },
   {
     title: "From a picture",
-    names: ["img2img", "inpaint", "repaint", "outpaint", "super_resolution", "controlnet", "t2i_adapter", "ip_adapter", "semantic_map"],
+    names: ["img2img", "inpaint", "repaint", "outpaint", "super_resolution", "upscale", "controlnet", "t2i_adapter", "ip_adapter", "semantic_map"],
   },
   {
     title: "Conditioning",
-    names: ["conditioning_switch", "save_conditioning", "class_conditional", "textual_inversion", "fmri"],
+    names: ["conditioning_switch", "any_conditioning", "save_conditioning", "class_conditional", "textual_inversion", "fmri"],
   },
   {
     title: "Inside the loop",

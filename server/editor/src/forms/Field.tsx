@@ -6,7 +6,7 @@ import type { Offer } from "./Combobox";
 import { type Control, type Purpose, controlOf } from "./control";
 import { type Draft, useDraft } from "./draft";
 import { NumberBox } from "./NumberBox";
-import { type Empty, type Parsed, inWords, parseJson, parseNumber, parseTexts, written } from "./parse";
+import { type Empty, type Parsed, hasLines, inLines, inWords, parseJson, parseLines, parseList, parseNumber, written } from "./parse";
 import { PathBox } from "./PathBox";
 import { Prose } from "./Prose";
 import { SeedBox } from "./SeedBox";
@@ -56,9 +56,10 @@ export type ControlProps = {
 /** A value with its label, its help and what is wrong with it. Draws the name of its port itself. */
 export function Field(field: FieldProps) {
   const id = useId();
-  const control = controlOf(field);
   const shown = field.value === undefined ? field.default : field.value;
-  const draft = useDraft(field.value, written(shown), (text) => parserOf(control, field)(text), field.onChange);
+  const control = fitting(controlOf(field), shown);
+  const text = control.kind === "list" ? inLines(shown) : written(shown);
+  const draft = useDraft(field.value, text, parserOf(control, field), field.onChange);
   const errors = draft.problem === null ? (field.errors ?? []) : [draft.problem];
   const help = helpOf(control, field);
   const describedBy = [help && !field.compact && `${id}-help`, errors.length > 0 && `${id}-error`]
@@ -95,6 +96,11 @@ export function Field(field: FieldProps) {
   );
 }
 
+/** A list with an item that would not be one line (a link, a list, a longer text) is JSON. */
+function fitting(control: Control, shown: Json | undefined): Control {
+  return control.kind === "list" && !hasLines(shown) ? { kind: "json", list: true } : control;
+}
+
 function Reset({ field }: { field: FieldProps }) {
   const words = `Reset ${field.name} to its default, ${written(field.default) || "empty"}`;
   return (
@@ -123,7 +129,7 @@ function ControlFor({ control, given }: { control: Control; given: ControlProps 
       return <PathBox {...given} purpose={control.purpose} />;
     case "text":
       return <TextBox {...given} lines={control.lines} nullable={control.nullable} />;
-    case "texts":
+    case "list":
     case "json":
       return <TextBox {...given} lines nullable={false} />;
   }
@@ -133,13 +139,14 @@ function ControlFor({ control, given }: { control: Control; given: ControlProps 
 function layoutOf(control: Control): "check" | "wide" | "" {
   if (control.kind === "toggle") return "check";
   const lines = control.kind === "text" && control.lines;
-  return lines || control.kind === "path" || control.kind === "texts" || control.kind === "json" ? "wide" : "";
+  return lines || control.kind === "path" || control.kind === "list" || control.kind === "json" ? "wide" : "";
 }
 
 function helpOf(control: Control, field: FieldProps): string {
   const number = control.kind === "seed" ? control.number : control;
   const bounds = number.kind === "number" ? inWords(number.bounds) : "";
-  return [field.help, bounds && `(${bounds})`].filter(Boolean).join(" ");
+  const lines = control.kind === "list" ? "(one a line)" : "";
+  return [field.help, bounds && `(${bounds})`, lines].filter(Boolean).join(" ");
 }
 
 function parserOf(control: Control, field: FieldProps): (text: string) => Parsed {
@@ -154,10 +161,10 @@ function parserOf(control: Control, field: FieldProps): (text: string) => Parsed
       return (text) => parseNumber(text, control, empty);
     case "seed":
       return (text) => parseNumber(text, control.number, empty);
-    case "texts":
-      return parseTexts;
+    case "list":
+      return (text) => parseLines(text, control.items);
     case "json":
-      return (text) => parseJson(text, empty);
+      return (text) => (control.list ? parseList : parseJson)(text, empty);
     case "path":
       return (text) =>
         text.trim() !== "" ? { value: text } : empty === "refused" ? { problem: "A path is needed here." } : empty;

@@ -82,13 +82,22 @@ function Declaration({ level: { crumb, doc, file }, name, declared }: Given) {
             ))}
           </div>
         )}
+        {type === "array" && (
+          <Field
+            name="Items"
+            type="string"
+            schema={{ type: "string", enum: ITEM_TYPES }}
+            value={declared.items}
+            onChange={(items) => put(withItems(declared, items), "Items")}
+          />
+        )}
         {type === "string" && (
           <Field
             name="Options"
             type="list[str]"
             value={declared.enum ?? []}
             required
-            help="One a line; none allows any text."
+            help="None allows any text."
             onChange={(value) => put({ ...declared, enum: optionsOf(value) }, "Options")}
           />
         )}
@@ -100,8 +109,15 @@ function Declaration({ level: { crumb, doc, file }, name, declared }: Given) {
   );
 }
 
-function schemaOf({ type, minimum, maximum, enum: options }: InputDeclaration) {
-  if (type === "array" || type === undefined) return {};
+const ITEM_TYPES = ["string", "integer", "number", "boolean", "path"];
+
+function withItems({ items: _, ...others }: InputDeclaration, items: unknown): InputDeclaration {
+  return typeof items === "string" ? { ...others, items } : others;
+}
+
+function schemaOf({ type, minimum, maximum, enum: options, items }: InputDeclaration) {
+  if (type === "array") return { type, ...(items !== undefined && { items: { type: items } }) };
+  if (type === undefined) return {};
   const named = type === "path" ? { type: "string", format: "path" } : { type };
   return {
     ...named,

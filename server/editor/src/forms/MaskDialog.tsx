@@ -19,6 +19,7 @@ export default function MaskDialog({ about }: { about: unknown }) {
   const [sheet, setSheet] = useState<Sheet | null>(null);
   const [trouble, setTrouble] = useState("");
   const [busy, setBusy] = useState(false);
+  const [leaving, setLeaving] = useState(false);
   useEffect(() => {
     void prepare(picture, mask).then(setSheet);
   }, [picture, mask]);
@@ -34,8 +35,14 @@ export default function MaskDialog({ about }: { about: unknown }) {
       setBusy(false);
     }
   };
+  // What was painted is thrown away by a word only; a second Escape goes on painting.
+  const mayClose = () => {
+    if (!sheet?.mask.undoable) return true;
+    setLeaving(!leaving);
+    return false;
+  };
   return (
-    <Modal title={title} wide>
+    <Modal title={title} wide mayClose={mayClose}>
       {sheet === null ? (
         <p className="quiet">One moment…</p>
       ) : (
@@ -48,7 +55,15 @@ export default function MaskDialog({ about }: { about: unknown }) {
             </p>
           )}
           <div className="row spread">
-            <button onClick={close}>Cancel</button>
+            {leaving ? (
+              <div className="row" role="alert">
+                What you painted would be lost.
+                <button onClick={close}>Throw it away</button>
+                <button onClick={() => setLeaving(false)}>Go on painting</button>
+              </div>
+            ) : (
+              <button onClick={() => mayClose() && close()}>Cancel</button>
+            )}
             <button className="primary" disabled={busy} onClick={() => void done()}>
               {busy ? "Keeping it…" : "Use this mask"}
             </button>

@@ -11,6 +11,7 @@ import {
 } from "react";
 import type { Area, Brush, Mask, Point } from "./mask";
 import { MaskTools, type Tool } from "./MaskTools";
+import { usePinch } from "./pinch";
 import { drawMask } from "./pixels";
 
 type Given = { picture: HTMLImageElement | null; mask: Mask };
@@ -46,6 +47,14 @@ export function MaskPainter({ picture, mask }: Given) {
   };
   useLayoutEffect(fit, [mask]);
   useWheelZoom(frame, setZoom);
+  const pinch = usePinch(frame, {
+    begin: () => {
+      if (pointer.current === null) return;
+      last.current = null;
+      whole(() => mask.abandon()); // the first finger was no brush
+    },
+    zoom: (by) => setZoom((now) => bounded(now * by)),
+  });
   const keepMiddle = useKeptMiddle(frame, zoom);
 
   const whole = (action: () => void) => {
@@ -107,7 +116,7 @@ export function MaskPainter({ picture, mask }: Given) {
         invert={() => changed(() => mask.invert())}
         nearer={(by) => setZoom((now) => bounded(now * ZOOM ** by))}
       />
-      <div className="mask-frame" ref={frame} onScroll={keepMiddle}>
+      <div className="mask-frame" ref={frame} onScroll={keepMiddle} {...pinch}>
         <div className="mask-sheet" style={{ width: mask.size.width * zoom, height: mask.size.height * zoom }}>
           {picture && <img src={picture.src} alt="" draggable={false} />}
           <canvas

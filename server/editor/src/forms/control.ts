@@ -25,8 +25,8 @@ export type Control =
   | { kind: "toggle" }
   | { kind: "text"; lines: boolean; nullable: boolean }
   | { kind: "path"; purpose: Purpose; nullable: boolean }
-  | { kind: "texts" }
-  | { kind: "json" };
+  | { kind: "list"; items: "string" | "integer" | "number" }
+  | { kind: "json"; list?: true };
 
 export type Described = { name: string; type: string; schema?: PortSchema; purpose?: Purpose };
 
@@ -38,10 +38,16 @@ export function controlOf({ name, type, schema, purpose }: Described): Control {
   if (own.type === "boolean")
     return nullable ? { kind: "choice", options: [true, false], nullable } : { kind: "toggle" };
   if (own.type === "integer" || own.type === "number") return numeric(name, own, nullable);
-  if (own.type === "array" && type === "list[str]") return { kind: "texts" };
+  if (own.type === "array") return listOf(type === "list[str]" ? "string" : own.items?.type);
   if (own.type !== "string") return { kind: "json" };
   if (own.format === "path" || purpose) return { kind: "path", purpose: purpose ?? "file", nullable };
   return { kind: "text", lines: type === "lines" || LONG_TEXT.test(name), nullable };
+}
+
+/** A list with one item a line; as JSON where nobody knows what its items are. */
+function listOf(items: string | undefined): Control {
+  const plain = items === "string" || items === "integer" || items === "number";
+  return plain ? { kind: "list", items } : { kind: "json", list: true };
 }
 
 function withoutNull(schema: PortSchema): { schema: PortSchema; nullable: boolean } {

@@ -14,13 +14,14 @@ const EMPTY: Record<string, Json> = { string: "", integer: 0, number: 0, boolean
 
 /** The declaration with another type. What does not fit the new type goes; a default becomes one of the type. */
 export function retyped(declaration: InputDeclaration, type: string): InputDeclaration {
-  const { default: old, minimum, maximum, enum: options, ...others } = declaration;
+  const { default: old, minimum, maximum, enum: options, items, ...others } = declaration;
   const number = type === "integer" || type === "number";
   const fallback = old === undefined ? undefined : (converted(old, type) ?? EMPTY[type]);
   return {
     ...others, type,
     ...(fallback !== undefined && { default: fallback }),
     ...(number && minimum !== undefined && { minimum }), ...(number && maximum !== undefined && { maximum }),
+    ...(type === "array" && items !== undefined && { items }),
     ...(type === "string" && options?.every((one) => typeof one === "string") && { enum: options }),
   }; // prettier-ignore
 }

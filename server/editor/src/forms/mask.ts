@@ -55,6 +55,12 @@ export class Mask {
     this.future = [];
   }
 
+  /** Takes back the change that goes on, as if it had not begun. */
+  abandon(): void {
+    const state = this.past.pop();
+    if (state !== undefined) this.pixels.set(state);
+  }
+
   undo(): void {
     const state = this.past.pop();
     if (state === undefined) return;

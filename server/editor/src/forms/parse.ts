@@ -55,9 +55,32 @@ export function parseJson(text: string, empty: Empty): Parsed {
   }
 }
 
-/** One text a line. */
-export function parseTexts(text: string): Parsed {
-  return { value: text === "" ? [] : text.split("\n") };
+/** A list as JSON. */
+export function parseList(text: string, empty: Empty): Parsed {
+  const parsed = parseJson(text, empty);
+  if ("problem" in parsed || parsed.value === undefined || Array.isArray(parsed.value)) return parsed;
+  return { problem: `A list is expected: [${text.trim()}], in brackets.` };
+}
+
+/** A list with one text a line, or one number; numbers may stand behind each other too. */
+export function parseLines(text: string, items: "string" | "integer" | "number"): Parsed {
+  if (text === "") return { value: [] };
+  if (items === "string") return { value: text.split("\n") };
+  const words = text.split(/[\s,;]+/).filter(Boolean);
+  const parsed = words.map((word) => parseNumber(word, { integer: items === "integer", bounds: {} }, "refused"));
+  const wrong = parsed.find((one) => "problem" in one);
+  return wrong ?? { value: parsed.map((one) => (one as { value: number }).value) };
+}
+
+/** Whether a value can stand in a box with one item a line. */
+export function hasLines(value: Json | undefined): boolean {
+  if (value === undefined || value === null) return true;
+  const plain = (item: Json) => (typeof item === "string" ? !item.includes("\n") : typeof item === "number");
+  return Array.isArray(value) && value.every(plain);
+}
+
+export function inLines(value: Json | undefined): string {
+  return Array.isArray(value) ? value.map(written).join("\n") : written(value);
 }
 
 /** A value as it stands in its box. */

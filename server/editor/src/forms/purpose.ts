@@ -1,7 +1,7 @@
 /** What the text of a port names (a model, a picture, a mask), decided by where it goes. */
 
 import type { NodeType } from "../api/types";
-import { type WorkflowFile, isReference } from "../document/workflow";
+import { type Source, type WorkflowFile, isReference } from "../document/workflow";
 import type { Json } from "../document/syntax";
 import type { Purpose } from "./control";
 
@@ -11,8 +11,8 @@ type Catalog = ReadonlyMap<string, NodeType>;
 
 const PATHS = new Set(["Path", "path"]);
 const WORDS: readonly [Purpose, RegExp][] = [
-  ["mask", /mask/i],
   ["model", /model|vae|lora|controlnet|adapter|encoder|classifier|inversion|checkpoint/i],
+  ["mask", /mask/i],
   ["picture", /image|picture|photo|map/i],
 ];
 
@@ -39,15 +39,23 @@ export function purposeOfInput(file: WorkflowFile | undefined, port: Named, cata
 
 type Taker = { type: NodeType; port: Named };
 
-/** The ports of known node types that an input of a file goes to straight away. */
+/** The ports of known node types that an input of a file goes to, straight away or through switches. */
 export function takersOf(file: WorkflowFile | undefined, name: string, catalog: Catalog): Taker[] {
-  return Object.values(file?.nodes ?? {}).flatMap((entry) => {
+  return takers(file?.nodes ?? {}, `inputs.${name}`, catalog, new Set());
+}
+
+function takers(nodes: WorkflowFile["nodes"], from: string, catalog: Catalog, seen: Set<string>): Taker[] {
+  if (seen.has(from)) return []; // switches in a circle, which the checker complains of
+  seen.add(from);
+  const is = (source: Source | undefined) => isReference(source) && source.from === from;
+  return Object.entries(nodes).flatMap(([name, entry]) => {
+    if (entry.type === "switch") {
+      const passes = [...Object.values(entry.cases ?? {}), entry.default].some(is);
+      return passes ? takers(nodes, name, catalog, seen) : [];
+    }
     const type = catalog.get(entry.type);
-    if (type === undefined) return [];
-    const names = Object.entries(entry.inputs ?? {}).filter(
-      ([, source]) => isReference(source) && source.from === `inputs.${name}`,
-    );
-    return names.flatMap(([port]) => (type.inputs[port] ? [{ type, port: { name: port, ...type.inputs[port] } }] : []));
+    const ports = Object.keys(entry.inputs ?? {}).filter((port) => type?.inputs[port] && is(entry.inputs?.[port]));
+    return type ? ports.map((port) => ({ type, port: { name: port, ...type.inputs[port]! } })) : [];
   });
 }
 

@@ -354,8 +354,9 @@ function fileInputs(file: WorkflowFile, around: Surroundings): Port[] {
       type: declared.type ?? "any", required: false, default: null, description: "",
       minimum: declared.minimum ?? null, maximum: declared.maximum ?? null, enum: declared.enum ?? null,
     }); // prettier-ignore
+    const items = typeof declared.items === "string" && { items: { type: declared.items } };
     return {
-      id: `inputs.${name}`, name, section: "inputs", type, required: !("default" in declared), schema,
+      id: `inputs.${name}`, name, section: "inputs", type, required: !("default" in declared), schema: schema && { ...schema, ...items },
       help: declared.description ?? "", default: declared.default, literal: declared.type !== "any",
     }; // prettier-ignore
   });

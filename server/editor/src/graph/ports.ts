@@ -105,20 +105,6 @@ function nameOutputs(draft: Draft, body: Path, loop: string): void {
     redirect(draft, body, (from) => (from === loop ? `${loop}.${only}` : from));
 }
 
-/** Removes an output of a level by its port's id: `image`, `collect.steps`, `carry.latents`. */
-export function removeOutput(file: WorkflowFile, body: Path, id: string): Change {
-  return removePort(file, body, OUTPUTS, outputPort(id));
-}
-
-export function renameOutput(file: WorkflowFile, body: Path, id: string, to: string): Change {
-  return renamePort(file, body, OUTPUTS, outputPort(id), to);
-}
-
-function outputPort(id: string): PortName {
-  const found = /^(carry|collect)\.(.*)$/.exec(id);
-  return found ? { section: found[1] as Port["section"], name: found[2]! } : { section: "outputs", name: id };
-}
-
 type PortName = Pick<Port, "section" | "name">;
 
 /** A port by its owner: the file itself (`entry` null), or a node with the path of its entry and of its level. */

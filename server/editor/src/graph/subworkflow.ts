@@ -231,8 +231,7 @@ export function inlineWorkflow(file: WorkflowFile, body: Path, node: string, sub
   draft.remove([...body, "nodes", node]);
   for (const [id, name] of names) bringIn(draft, body, name, subFile.nodes[id]!, call.mute === true, next, instead);
   dropLayout(draft, body, new Set([node]));
-  if (level.layout?.positions)
-    place(draft, body, placesAround(subFile, names, own(level.layout.positions, node) ?? [0, 0]));
+  if (level.layout?.positions) placeAround(draft, body, subFile, names, own(level.layout.positions, node) ?? [0, 0]);
   return { edits: draft.edits, label: `Put the nodes of ${call.path} in the place of ${node}` };
 }
 
@@ -278,7 +277,8 @@ function fromCall(
   return source === undefined ? undefined : substituted(source, instead);
 }
 
-function bringIn(
+/** Puts a node of another level into a level, under a name that is free there. `instead`: what its links are there. */
+export function bringIn(
   draft: Draft,
   body: Path,
   name: string,
@@ -292,10 +292,17 @@ function bringIn(
   if (mute && !entry.bypass) draft.set([...body, "nodes", name, "mute"], true);
 }
 
-/** The places of the called file's nodes, moved so that their middle is where the call stood. */
-function placesAround(subFile: WorkflowFile, names: ReadonlyMap<string, string>, [x, y]: Point): Record<string, Point> {
-  const known = subFile.layout?.positions ?? {};
+/** Places nodes that were brought in as they lay in their own level, moved so that their middle is at a point. */
+export function placeAround(
+  draft: Draft,
+  body: Path,
+  from: Pick<WorkflowFile, "layout">,
+  names: ReadonlyMap<string, string>,
+  [x, y]: Point,
+): void {
+  const known = from.layout?.positions ?? {};
   const points = [...names].map(([id, name], index) => [name, own(known, id) ?? ([index * 280, 0] as Point)] as const);
   const [left, top] = middle(points.map(([, at]) => at));
-  return Object.fromEntries(points.map(([name, at]) => [name, [x + at[0] - left, y + at[1] - top] as Point]));
+  const placed = points.map(([name, at]) => [name, [x + at[0] - left, y + at[1] - top] as Point]);
+  place(draft, body, Object.fromEntries(placed));
 }

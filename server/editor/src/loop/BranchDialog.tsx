@@ -2,9 +2,10 @@ import { type FormEvent, useId, useMemo, useState } from "react";
 import type { NodeType } from "../api/types";
 import type { Json } from "../document/syntax";
 import { EditProblem } from "../document/edit";
-import type { InputDeclaration, WorkflowFile } from "../document/workflow";
+import { type InputDeclaration, type Source, type WorkflowFile, isReference } from "../document/workflow";
 import { Field } from "../forms/Field";
 import { type Apart, takenApart } from "../graph/apart";
+import type { Iterations } from "../graph/origin";
 import { type Seam, type Setting, NoSeam, type Wish, branch, noiseOf, seamOf, settingsOf } from "../graph/branch";
 import { Modal } from "../parts/Modal";
 import { allCommands } from "../state/command";
@@ -15,12 +16,12 @@ import "./loop.css";
 
 /** What differs from a step on; the steps before it are those of the original, from the cache. */
 export default function BranchDialog({ about }: { about: unknown }) {
-  const { loop, index, count } = about as BranchAbout;
+  const { loop, name, outer, index, count } = about as BranchAbout;
   const doc = useStore(rootDoc);
   const docs = useStore((state) => state.docs);
-  const found = useMemo(() => (doc ? placeOf(doc, docs, loop) : "No workflow is open."), [doc, docs, loop]);
+  const found = useMemo(() => (doc ? placeOf(doc, docs, loop, outer) : "No workflow is open."), [doc, docs, loop, outer]);
   return (
-    <Modal title={`Branch ${loop.replace(/\.loop$/, "")}`}>
+    <Modal title={`Branch ${name}`}>
       {typeof found === "string" ? <p>{found}</p> : <BranchForm doc={doc!} place={found} kept={Math.min(index + 1, count - 1)} count={count} />}
     </Modal>
   );
@@ -30,10 +31,10 @@ export default function BranchDialog({ about }: { about: unknown }) {
 type Place = Apart & { seam: Seam };
 
 /** The place, or why there is none. */
-function placeOf(doc: Doc, docs: Readonly<Record<string, Doc>>, loop: string): Place | string {
+function placeOf(doc: Doc, docs: Readonly<Record<string, Doc>>, loop: string, at: Iterations): Place | string {
   const files = (name: string) => docs[name] && fileOf(docs[name]);
   try {
-    const apart = takenApart(doc.history.now.tree, doc.name, loop, files);
+    const apart = takenApart(doc.history.now.tree, doc.name, loop, files, { at, values: doc.history.now.values });
     return apart ? { ...apart, seam: seamOf(apart.loop) } : `${doc.name} has no loop ${loop} any more; run it as it is now, then branch.`;
   } catch (problem) {
     if (problem instanceof NoSeam || problem instanceof EditProblem) return problem.message;
@@ -68,6 +69,12 @@ function BranchForm({ doc, place, kept, count }: { doc: Doc; place: Place; kept:
         What is kept is not computed again, and the original stays as it is. The branch gets nodes and outputs of its own,
         which you can go on to edit; choose nothing to have just those.
       </p>
+      {place.items.map((item) => (
+        <p key={item.map}>
+          For this, item {item.index + 1} of {item.map} ({Object.values(item.given).map(wordsOf).join(", ")}) gets nodes of its own in this
+          file; {item.map} stays as it is.
+        </p>
+      ))}
       {place.nodes.length > 0 && <p>For this, {place.nodes.join(" and ")} is taken apart: its nodes stand in this file then, and do the same.</p>}
       <div className="branch-actions">
         <button value="edit">Branch, don’t run</button>
@@ -77,6 +84,10 @@ function BranchForm({ doc, place, kept, count }: { doc: Doc; place: Place; kept:
       </div>
     </form>
   );
+}
+
+function wordsOf(given: Source): string {
+  return isReference(given) ? given.from : typeof given === "string" ? given : JSON.stringify(given);
 }
 
 /** The id of the one setting that is no input and no port. */

@@ -97,12 +97,13 @@ function useStep(loop: Loop, count: number, last: number): [number, (index: numb
 }
 
 /** Lets commands know which step is shown. */
-function useShownStep({ loop }: Instance, index: number, count: number): void {
+function useShownStep(instance: Instance, index: number, count: number): void {
   const setStep = usePlace((state) => state.setStep);
   useEffect(() => {
-    setStep(count > 0 ? { loop: loop.path, index, count } : null);
+    const { loop, outer } = instance;
+    setStep(count > 0 ? { loop: loop.path, name: nameOf(instance), outer, index, count } : null);
     return () => setStep(null);
-  }, [loop, index, count, setStep]);
+  }, [instance, index, count, setStep]);
 }
 
 function keys(event: KeyboardEvent, index: number, go: (index: number) => void): void {

@@ -7,8 +7,8 @@ import type { Shown } from "./decoding";
 /** A value that was pinned, to compare others with it. */
 export type Pin = { label: string; key: string };
 
-/** Which loop is branched, and after which of its steps (from 0). */
-export type BranchAbout = { loop: string; index: number; count: number };
+/** Which loop is branched, in which iterations of what is around it, and after which of its steps (from 0). */
+export type BranchAbout = { loop: string; name: string; outer: Iterations; index: number; count: number };
 
 type Place = {
   /** The step that the timeline shows; null where it shows none. */

@@ -87,7 +87,14 @@ export function instancesOf(loop: Loop, calls: Iterable<string>): Instance[] {
     const outer = own.slice(0, -1);
     found.set(outer.join("."), { loop, outer: iterationsIn(outer) });
   }
-  return found.size > 0 ? [...found.values()] : [{ loop, outer: {} }];
+  return found.size > 0 ? [...found.values()].sort(byIteration) : [{ loop, outer: {} }];
+}
+
+/** Calls come as they run, which is no order for people. */
+function byIteration(one: Instance, other: Instance): number {
+  const paths = Object.keys(one.outer); // the outermost first
+  const differs = paths.find((path) => one.outer[path] !== other.outer[path]);
+  return differs === undefined ? 0 : one.outer[differs]! - other.outer[differs]!;
 }
 
 function iterationsIn(parts: readonly string[]): Iterations {

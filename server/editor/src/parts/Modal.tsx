@@ -1,9 +1,11 @@
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, type SyntheticEvent, useEffect, useId, useRef } from "react";
 import { useStore } from "../state/store";
 import "./Modal.css";
 
-/** A dialog over the page: keeps the focus within, Escape closes it. */
-export function Modal({ title, wide, children }: { title: string; wide?: boolean; children: ReactNode }) {
+type Given = { title: string; wide?: boolean; mayClose?: () => boolean; children: ReactNode };
+
+/** A dialog over the page: keeps the focus within. Escape closes it, unless `mayClose` says that work would be lost. */
+export function Modal({ title, wide, mayClose = () => true, children }: Given) {
   const close = useStore((state) => state.closeDialog);
   const element = useRef<HTMLDialogElement>(null);
   const heading = useId();
@@ -11,11 +13,22 @@ export function Modal({ title, wide, children }: { title: string; wide?: boolean
     const dialog = element.current;
     if (dialog && !dialog.open) dialog.showModal();
   }, []);
+  const ask = (event: SyntheticEvent) => {
+    event.preventDefault(); // browsers let a page refuse just once that its dialog closes
+    if (mayClose()) element.current?.close();
+  };
   return (
-    <dialog ref={element} className={wide ? "modal wide" : "modal"} aria-labelledby={heading} onClose={close}>
+    <dialog
+      ref={element}
+      className={wide ? "modal wide" : "modal"}
+      aria-labelledby={heading}
+      onClose={close}
+      onCancel={(event) => event.target === element.current && ask(event)}
+      onKeyDown={(event) => event.key === "Escape" && !event.defaultPrevented && ask(event)}
+    >
       <div className="modal-head">
         <h2 id={heading}>{title}</h2>
-        <button className="plain icon" aria-label="Close" onClick={() => element.current?.close()}>
+        <button className="plain icon" aria-label="Close" onClick={ask}>
           ×
         </button>
       </div>

@@ -1,24 +1,25 @@
 /** The panels at the side and at the bottom. Each comes with its own file, fetched when it is first shown. */
 
-import { type ComponentType, type LazyExoticComponent, type MouseEvent, Suspense, lazy } from "react";
+import { type ComponentType, type LazyExoticComponent, type MouseEvent, Suspense } from "react";
 import { ProblemCount } from "../files/ProblemCount";
+import { lazily } from "../parts/lazily";
 import type { BottomPanel, SidePanel } from "../state/interface";
 import { useStore } from "../state/store";
 
 type Panel = { title: string; show: LazyExoticComponent<ComponentType> };
 
 const SIDE: Record<SidePanel, Panel> = {
-  node: { title: "Node", show: lazy(() => import("../forms/NodePanel")) },
-  inspect: { title: "Inspect", show: lazy(() => import("../loop/InspectPanel")) },
-  queue: { title: "Queue", show: lazy(() => import("../run/QueuePanel")) },
-  gallery: { title: "Gallery", show: lazy(() => import("../run/GalleryPanel")) },
-  files: { title: "Files", show: lazy(() => import("../files/FilesPanel")) },
+  node: { title: "Node", show: lazily(() => import("../forms/NodePanel")) },
+  inspect: { title: "Inspect", show: lazily(() => import("../loop/InspectPanel")) },
+  queue: { title: "Queue", show: lazily(() => import("../run/QueuePanel")) },
+  gallery: { title: "Gallery", show: lazily(() => import("../run/GalleryPanel")) },
+  files: { title: "Files", show: lazily(() => import("../files/FilesPanel")) },
 };
 
 const BOTTOM: Record<BottomPanel, Panel> = {
-  timeline: { title: "Steps", show: lazy(() => import("../loop/TimelinePanel")) },
-  problems: { title: "Problems", show: lazy(() => import("../files/ProblemsPanel")) },
-  json: { title: "JSON", show: lazy(() => import("../files/JsonPanel")) },
+  timeline: { title: "Steps", show: lazily(() => import("../loop/TimelinePanel")) },
+  problems: { title: "Problems", show: lazily(() => import("../files/ProblemsPanel")) },
+  json: { title: "JSON", show: lazily(() => import("../files/JsonPanel")) },
 };
 
 export function Side() {

@@ -1,0 +1,1 @@
+import{r as e}from"./rolldown-runtime-XKyaHtl9.js";import{t}from"./react-DlmbjZJV.js";import{t as n}from"./store-DvfbJhSt.js";var r=e(t(),1);function i(e,t){let i=n(({runs:e})=>Object.values(e).map(({job:e})=>e.id+e.state).join());(0,r.useEffect)(e,[e,i]),(0,r.useEffect)(()=>{let n=setInterval(()=>!document.hidden&&e(),t);return()=>clearInterval(n)},[e,t])}export{i as t};
