@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,26 +55,6 @@ def calls(engine: Engine, workflow: Workflow, inputs: Mapping[str, Any], nodes: 
     return Calls(found, not rehearsal.unknown)
 
 
-class _Rehearsal(DryRun):
-    """A dry run that remembers where it would call what: equal calls are one task, in whichever iterations."""
-
-    def __init__(self, *known: Any) -> None:
-        super().__init__(*known)
-        self._unroller: _Unroller = _Unroller(self, self.header, self._remember_call, itertools.count())
-
-    def found(self, stored: Callable[[Task], bool], nodes: Collection[str] | None) -> dict[str, Call]:
-        told: dict[str, Call] = {}
-        known: dict[Task, Call] = {}
-        for path, task in self._unroller.placed():
-            if task not in self.needed or not (nodes is None or static(path) in nodes):
-                continue
-            if task not in known:
-                assert task.type is not None
-                known[task] = Call(task.key.hex(), task.type.pure and stored(task))
-            told[path] = known[task]
-        return told
-
-
 class _Unroller(DryUnroller):
     """Remembers the frames."""
 
@@ -94,3 +73,22 @@ class _Unroller(DryUnroller):
             for code in frame.scope.nodes:
                 if isinstance(code, CallCode) and (ref := frame.slots[code.out]) is not None:
                     yield frame.path + code.name, ref[0]
+
+
+class _Rehearsal(DryRun):
+    """A dry run that remembers where it would call what: equal calls are one task, in whichever iterations."""
+
+    unrolls = _Unroller
+    _unroller: _Unroller
+
+    def found(self, stored: Callable[[Task], bool], nodes: Collection[str] | None) -> dict[str, Call]:
+        told: dict[str, Call] = {}
+        known: dict[Task, Call] = {}
+        for path, task in self._unroller.placed():
+            if task not in self.needed or not (nodes is None or static(path) in nodes):
+                continue
+            if task not in known:
+                assert task.type is not None
+                known[task] = Call(task.key.hex(), task.type.pure and stored(task))
+            told[path] = known[task]
+        return told

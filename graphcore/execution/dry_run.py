@@ -25,14 +25,29 @@ MOST_ITERATIONS = 20_000
 """Of all loops together; a dry run holds them all in memory."""
 
 
+class DryUnroller(Unroller):
+    """Unrolls loops by the length of sequences; their items have keys, but no values."""
+
+    def _items(self, frame: Frame, name: str, ref: Ref) -> list[Ref]:
+        if ref[0].constant:
+            return super()._items(frame, name, ref)
+        length = self._run.length(ref)  # type: ignore[attr-defined]
+        whole, begin = pieces.whole(ref)
+        if whole[0].constant:
+            return [constant(value) for value in list(value_of(whole))[begin : begin + length]]
+        return [(self._item(frame, name, whole, position), 0) for position in range(begin, begin + length)]
+
+
 class DryRun:
     """Stands where a `Run` stands for the unroller: asks the cache what it has, and runs nothing.
 
     Attributes:
+        unrolls: What unrolls its loops.
         most_iterations: That are unrolled; what a loop holds that would make more is not known.
         iterations: That all loops make that were met so far.
     """
 
+    unrolls: type[DryUnroller] = DryUnroller
     most_iterations: float = MOST_ITERATIONS
 
     def __init__(
@@ -47,7 +62,7 @@ class DryRun:
         self._identify = identify
         self._ready: deque[Control] = deque()
         self._inferred: dict[Task, tuple[Any, ...] | None] = {}
-        self._unroller = DryUnroller(self, header, self._remember_call, itertools.count())  # type: ignore[arg-type]
+        self._unroller = self.unrolls(self, header, self._remember_call, itertools.count())  # type: ignore[arg-type]
 
     def look(self, stored: Callable[[bytes], bool]) -> None:
         """Find out what a run would need, and which of it is stored."""
@@ -161,19 +176,6 @@ class DryRun:
         found = self._identify(type_, values)
         self.calls[call_name(type_, values)] = found
         return found
-
-
-class DryUnroller(Unroller):
-    """Unrolls loops by the length of sequences; their items have keys, but no values."""
-
-    def _items(self, frame: Frame, name: str, ref: Ref) -> list[Ref]:
-        if ref[0].constant:
-            return super()._items(frame, name, ref)
-        length = self._run.length(ref)  # type: ignore[attr-defined]
-        whole, begin = pieces.whole(ref)
-        if whole[0].constant:
-            return [constant(value) for value in list(value_of(whole))[begin : begin + length]]
-        return [(self._item(frame, name, whole, position), 0) for position in range(begin, begin + length)]
 
 
 def static(path: str) -> str:
