@@ -98,28 +98,25 @@ function NodeProblems({ level, node }: Given) {
   );
 }
 
+const SWITCHES = [
+  { key: "mute", name: "Mute", title: "It is not run, and neither is what needs it." },
+  { key: "bypass", name: "Bypass", title: "It is not run; what comes in of the same type goes out." },
+] as const;
+
 function Switches({ level: { crumb }, node }: Given) {
   const change = useStore((state) => state.change);
-  const toggle = (key: "mute" | "bypass", on: boolean) =>
-    change(setEntry(crumb.body, node.id, key, on || undefined), crumb.doc);
   return (
     <div className="row">
-      <label className="form-check" title="It is not run, and neither is what needs it.">
-        <input
-          type="checkbox"
-          checked={node.entry?.mute === true}
-          onChange={(event) => toggle("mute", event.target.checked)}
-        />
-        Mute
-      </label>
-      <label className="form-check" title="It is not run; what comes in of the same type goes out.">
-        <input
-          type="checkbox"
-          checked={node.entry?.bypass === true}
-          onChange={(event) => toggle("bypass", event.target.checked)}
-        />
-        Bypass
-      </label>
+      {SWITCHES.map(({ key, name, title }) => (
+        <label key={key} className="form-check" title={title}>
+          <input
+            type="checkbox"
+            checked={node.entry?.[key] === true}
+            onChange={(event) => change(setEntry(crumb.body, node.id, key, event.target.checked || undefined), crumb.doc)}
+          />
+          {name}
+        </label>
+      ))}
     </div>
   );
 }
